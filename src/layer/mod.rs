@@ -1,0 +1,11 @@
+//! Layers: tar streams with a digest before and after compression.
+//!
+//! ```text
+//! entries + contents ─► tar ─► SHA-256 (diff id) ─► block-parallel gzip ─► SHA-256 (digest) ─► blob
+//! ```
+
+mod digest;
+mod entry;
+
+pub use digest::{DiffId, Digest, Hasher, Hashing, ParseDigestError};
+pub use entry::{Device, Entry, EntryKind, Metadata};
