@@ -1,1 +1,255 @@
-//! event
+//! What a build says while it runs.
+//!
+//! The pipeline reports [`BuildEvent`]s; a [`Reporter`] shows them: as bars on a terminal, as plain lines, as
+//! JSON lines, or not at all. Everything that takes time is an *activity*, opened with [`Events::begin`].
+
+mod json;
+mod plain;
+mod terminal;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+pub use json::JsonReporter;
+pub use plain::PlainReporter;
+pub use terminal::TerminalReporter;
+
+/// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning or goes away.
+pub const EVENT_SCHEMA_VERSION: u32 = 1;
+
+/// Something that happened, with the moment it did.
+#[derive(Debug, Clone, Serialize)]
+pub struct BuildEvent {
+    /// Milliseconds since the build began.
+    pub at_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The first event of every build.
+    Started {
+        /// [`EVENT_SCHEMA_VERSION`].
+        schema: u32,
+    },
+    /// Something to know, like the chosen isolation.
+    Note {
+        /// One line.
+        text: String,
+    },
+    /// Something that may be a mistake, already rendered with its place in the Dockerfile where it has one.
+    Warning {
+        /// May have several lines.
+        text: String,
+    },
+    /// An activity began.
+    Begun {
+        /// The activity.
+        id: ActivityId,
+        /// What kind of work it is.
+        activity: ActivityKind,
+        /// What is shown of it, like `[2/5] COPY . .`.
+        name: String,
+    },
+    /// An activity moved on.
+    Progress {
+        /// The activity.
+        id: ActivityId,
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// A RUN printed a line.
+    Output {
+        /// The activity.
+        id: ActivityId,
+        /// Which of the two.
+        stream: OutputStream,
+        /// The line, without its end; bytes that are not UTF-8 are replaced.
+        line: String,
+    },
+    /// An activity ended.
+    Ended {
+        /// The activity.
+        id: ActivityId,
+        /// How.
+        outcome: Outcome,
+        /// How long it took.
+        duration_ms: u64,
+    },
+}
+
+/// Names an activity within one build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct ActivityId(pub u64);
+
+/// Kinds of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActivityKind {
+    /// Cooper's own preparations.
+    Internal,
+    /// Bytes from a registry.
+    Pull,
+    /// A step of the Dockerfile.
+    Step,
+    /// Bytes to a registry.
+    Push,
+    /// Writing an image elsewhere.
+    Export,
+}
+
+/// Where a RUN printed a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How an activity ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The work was done.
+    Done,
+    /// The result was there already.
+    Cached,
+    /// It was not finished: it failed, or something else did.
+    Failed,
+}
+
+/// Shows events. Called from many threads.
+pub trait Reporter: Send + Sync {
+    /// Takes one event.
+    fn report(&self, event: &BuildEvent);
+
+    /// Called once, after the last event.
+    fn finish(&self) {}
+}
+
+/// Shows nothing: `--progress quiet`.
+#[derive(Debug, Clone, Copy)]
+pub struct QuietReporter;
+
+impl Reporter for QuietReporter {
+    fn report(&self, _event: &BuildEvent) {}
+}
+
+/// The sending side of one build's events; clones are the same build's.
+#[derive(Clone)]
+pub struct Events {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    reporter: Arc<dyn Reporter>,
+    began: Instant,
+    next: AtomicU64,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// Events of a build that begins now.
+    pub fn new(reporter: Arc<dyn Reporter>) -> Self {
+        let events =
+            Self { shared: Arc::new(Shared { reporter, began: Instant::now(), next: AtomicU64::new(1) }) };
+        events.report(EventKind::Started { schema: EVENT_SCHEMA_VERSION });
+        events
+    }
+
+    fn report(&self, kind: EventKind) {
+        let at_ms = milliseconds(self.shared.began.elapsed());
+        self.shared.reporter.report(&BuildEvent { at_ms, kind });
+    }
+
+    /// Says something worth knowing.
+    pub fn note(&self, text: impl Into<String>) {
+        self.report(EventKind::Note { text: text.into() });
+    }
+
+    /// Warns.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.report(EventKind::Warning { text: text.into() });
+    }
+
+    /// Opens an activity. It ends with [`Activity::done`] or [`Activity::cached`]; dropped before, it has failed.
+    pub fn begin(&self, activity: ActivityKind, name: impl Into<String>) -> Activity {
+        let id = ActivityId(self.shared.next.fetch_add(1, Ordering::Relaxed));
+        self.report(EventKind::Begun { id, activity, name: name.into() });
+        Activity { events: self.clone(), id, began: Instant::now(), outcome: Outcome::Failed }
+    }
+
+    /// How long the build has been running.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.began.elapsed()
+    }
+
+    /// Lets the reporter finish its display.
+    pub fn finish(&self) {
+        self.shared.reporter.finish();
+    }
+}
+
+/// Work that is under way.
+#[derive(Debug)]
+#[must_use = "an activity that is dropped at once is reported as failed"]
+pub struct Activity {
+    events: Events,
+    id: ActivityId,
+    began: Instant,
+    outcome: Outcome,
+}
+
+impl Activity {
+    /// Reports how far it is, in bytes.
+    pub fn progress(&self, done: u64, total: Option<u64>) {
+        self.events.report(EventKind::Progress { id: self.id, done, total });
+    }
+
+    /// Reports a line that a RUN printed.
+    pub fn output(&self, stream: OutputStream, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).into_owned();
+        self.events.report(EventKind::Output { id: self.id, stream, line });
+    }
+
+    /// The work was done.
+    pub fn done(mut self) {
+        self.outcome = Outcome::Done;
+    }
+
+    /// The result was there already.
+    pub fn cached(mut self) {
+        self.outcome = Outcome::Cached;
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.events.report(EventKind::Ended {
+            id: self.id,
+            outcome: self.outcome,
+            duration_ms: milliseconds(self.began.elapsed()),
+        });
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
