@@ -1,1 +1,29 @@
-//! dockerfile
+//! The Dockerfile language: text with spans in, a tree and diagnostics out.
+//!
+//! ```text
+//! Source ─► physical lines ─► instructions ─► tree (ast) ─► graph
+//!           (directives)      (continuations,   words stay unexpanded;
+//!                              heredocs, flags,  expand() is called by the graph,
+//!                              JSON forms)       which knows the variables
+//! ```
+//!
+//! Nothing here reads a file or knows an image. All functions are total: whatever the text, the answer is a
+//! value or diagnostics at their places, never a panic. The language is BuildKit's (dockerfile 1.26).
+
+mod ast;
+mod code;
+mod diagnostic;
+mod directive;
+mod expand;
+mod parse;
+mod source;
+mod word;
+
+pub use ast::*;
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Diagnostics, PlacedDiagnostic, Severity};
+pub use directive::{Check, Directives, Escape, Rules};
+pub use expand::{Expanded, Undefined, Variables, expand, expand_heredoc, expand_words};
+pub use parse::{parse, parse_onbuild};
+pub use source::{LineColumn, Source, Span};
+pub use word::Word;

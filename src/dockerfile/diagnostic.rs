@@ -1,0 +1,157 @@
+//! Errors and warnings with their place in the Dockerfile.
+
+use std::fmt;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use super::code::Code;
+use super::source::{LineColumn, Source, Span};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The build goes on.
+    Warning,
+    /// There is no build.
+    Error,
+}
+
+/// One thing to say about a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about.
+    pub code: Code,
+    /// What is wrong, in the words that BuildKit's users know.
+    pub message: String,
+    /// Where, if at a place.
+    pub span: Option<Span>,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+/// At least one [`Diagnostic`], and the source that their spans are of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics {
+    source: Arc<Source>,
+    first: Box<Diagnostic>,
+    rest: Vec<Diagnostic>,
+}
+
+/// A [`Diagnostic`] as programs read it: with the place spelled out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlacedDiagnostic<'a> {
+    /// What is said.
+    #[serde(flatten)]
+    pub diagnostic: &'a Diagnostic,
+    /// Name of the source.
+    pub file: &'a str,
+    /// Where it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<LineColumn>,
+    /// Where it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<LineColumn>,
+}
+
+impl Diagnostic {
+    /// An error at `span`.
+    pub fn error(code: Code, message: impl Into<String>, span: Span) -> Self {
+        Self { severity: Severity::Error, code, message: message.into(), span: Some(span), advice: None }
+    }
+
+    /// A warning at `span`.
+    pub fn warning(code: Code, message: impl Into<String>, span: Span) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message, span) }
+    }
+
+    /// The same with advice what to do.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// The diagnostic as text of several lines: message, place, the source lines with the words underlined, advice.
+    pub fn render(&self, source: &Source, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str()).id(self.code.name());
+        let mut report = match self.span {
+            Some(span) => vec![title.element(excerpt(source, span))],
+            None => vec![Group::with_title(title)],
+        };
+        if let (Some(advice), Some(group)) = (&self.advice, report.pop()) {
+            report.push(group.element(Level::HELP.message(advice.as_str())));
+        }
+        renderer.render(&report)
+    }
+
+    /// The diagnostic with its place spelled out, to be serialised.
+    pub fn placed<'a>(&'a self, source: &'a Source) -> PlacedDiagnostic<'a> {
+        PlacedDiagnostic {
+            diagnostic: self,
+            file: source.name(),
+            start: self.span.map(|span| source.line_column(span.start)),
+            end: self.span.map(|span| source.line_column(span.end)),
+        }
+    }
+}
+
+/// Only the lines that the span touches: rendering takes no longer in a long file.
+fn excerpt(source: &Source, span: Span) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    let lines = source.lines_of(span);
+    let text = source.slice(lines);
+    let start = span.start.saturating_sub(lines.start).min(text.len());
+    let end = span.end.saturating_sub(lines.start).clamp(start, text.len());
+    Snippet::source(text)
+        .path(source.name())
+        .line_start(source.line_column(lines.start).line)
+        .annotation(AnnotationKind::Primary.span(start..end))
+}
+
+impl Diagnostics {
+    /// The diagnostics of `source`, if there are any.
+    pub fn new(source: Arc<Source>, diagnostics: Vec<Diagnostic>) -> Option<Self> {
+        let mut diagnostics = diagnostics.into_iter();
+        let first = Box::new(diagnostics.next()?);
+        Some(Self { source, first, rest: diagnostics.collect() })
+    }
+
+    /// A single diagnostic of `source`.
+    pub fn one(source: Arc<Source>, diagnostic: Diagnostic) -> Self {
+        Self { source, first: Box::new(diagnostic), rest: Vec::new() }
+    }
+
+    /// The text that the spans are of.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// The diagnostics, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        std::iter::once(&*self.first).chain(&self.rest)
+    }
+
+    /// All of them as text, see [`Diagnostic::render`].
+    pub fn render(&self, colour: bool) -> String {
+        let rendered: Vec<String> =
+            self.iter().map(|diagnostic| diagnostic.render(&self.source, colour)).collect();
+        rendered.join("\n\n")
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}

@@ -1,0 +1,94 @@
+//! Pieces of an instruction that know where they were written.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::source::Span;
+
+/// A piece of an instruction's text, as written: quotes, escapes and `$` are not processed, but continuations
+/// are joined (and the escapes of the JSON form resolved), so that the text may differ from the source at its span.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Word {
+    /// The text.
+    pub text: String,
+    /// Where it was written, from its first byte to its last.
+    pub span: Span,
+    /// Where the pieces of the text come from: each piece of text from its offset on is a verbatim copy of the
+    /// source from its offset on. Empty when the text is the source at the span.
+    pieces: Vec<Piece>,
+}
+
+/// The beginning of a verbatim run: its offset in the text and in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) text: usize,
+    pub(super) source: usize,
+}
+
+impl Word {
+    /// A word whose text stands verbatim in the source at `span`, or one that was not written at all (a default)
+    /// and is blamed on `span`.
+    pub fn new(text: impl Into<String>, span: Span) -> Self {
+        Self { text: text.into(), span, pieces: Vec::new() }
+    }
+
+    #[expect(dead_code, reason = "the parser comes next")]
+    pub(super) fn with_pieces(text: String, span: Span, pieces: Vec<Piece>) -> Self {
+        Self { text, span, pieces }
+    }
+
+    /// Where the given byte range of the text was written. Ranges outside of the text are cut to it.
+    pub fn span_of(&self, range: Range<usize>) -> Span {
+        let start = self.source_offset(range.start);
+        // The end belongs to the byte before it: behind a continuation the next line would be blamed otherwise.
+        let end = match range.end.checked_sub(1) {
+            Some(last) if range.end > range.start => self.source_offset(last) + 1,
+            _ => start,
+        };
+        let end = end.clamp(self.span.start, self.span.end);
+        Span { start: start.min(end), end }
+    }
+
+    /// The piece of this word at a byte range of its text, which must lie on character boundaries; the empty word
+    /// otherwise.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Word {
+        let text = self.text.get(range.clone()).unwrap_or_default().to_owned();
+        let span = self.span_of(range.clone());
+        let first = self.pieces.partition_point(|piece| piece.text <= range.start).saturating_sub(1);
+        let pieces = self
+            .pieces
+            .get(first..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|piece| piece.text < range.end.max(range.start + 1))
+            .map(|piece| match range.start.checked_sub(piece.text) {
+                Some(inside) => Piece { text: 0, source: piece.source + inside },
+                None => Piece { text: piece.text - range.start, source: piece.source },
+            })
+            .collect();
+        Word { text, span, pieces }
+    }
+
+    fn source_offset(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len());
+        let index = self.pieces.partition_point(|piece| piece.text <= offset);
+        let source = match index.checked_sub(1).and_then(|index| self.pieces.get(index)) {
+            Some(piece) => piece.source + (offset - piece.text),
+            None => self.span.start + offset,
+        };
+        source.clamp(self.span.start, self.span.end)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}@{}..{}", self.text, self.span.start, self.span.end)
+    }
+}
+
+impl AsRef<str> for Word {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
