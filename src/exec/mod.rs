@@ -1,1 +1,3 @@
-//! exec
+//! Carrying out the steps of a graph.
+
+pub mod copy;

@@ -1,1 +1,182 @@
-//! store
+//! What Cooper keeps between builds, in one directory.
+//!
+//! ```text
+//! oci-layout  index.json            the store is an OCI image layout: any tool can read it
+//! blobs/sha256/<digest>             configs, manifests, compressed layers
+//! indexes/<diff id>                 what each layer says, without contents (see `layer::LayerIndex`)
+//! steps/<key>                       results of steps, by key
+//! layers/<chain id>/                unpacked layers, where a RUN needed them
+//! tmp/<random>/                     one directory per process at work; swept when the process is gone
+//! ```
+//!
+//! Everything is written under a temporary name and renamed when it is whole, so that a process killed at any
+//! moment leaves nothing half-written under a final name, and any number of builds can share a store.
+
+mod blob;
+mod incoming;
+mod reference;
+mod scratch;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use blob::BlobWriter;
+pub use incoming::{Incoming, IncomingReader};
+use scratch::Scratch;
+
+use crate::layer::{DiffId, Digest, LayerIndex, LayerIndexError};
+
+/// The store directory, open for one process.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    scratch: Scratch,
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refuses something.
+    #[error("cannot {action} `{}` in the store{}", path.display(), full_disk_advice(source))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What was written is not what it should be.
+    #[error("blob {expected} has the digest {actual}: it was damaged on its way")]
+    DigestMismatch {
+        /// The digest it should have.
+        expected: Digest,
+        /// The digest it has.
+        actual: Digest,
+    },
+    /// A file of the store is not what it was when it was written.
+    #[error("`{}` is damaged: {reason}; remove it and build again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer's index cannot be written or read.
+    #[error("cannot keep the file list of a layer in `{}`", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LayerIndexError,
+    },
+}
+
+/// What to do about a full disk, to be put behind a message; empty for other errors.
+fn full_disk_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": the disk is full; free some space, or name another place with `--store DIR`"
+        }
+        io::ErrorKind::PermissionDenied => ": name a directory that can be written to with `--store DIR`",
+        _ => "",
+    }
+}
+
+impl StoreError {
+    fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Store {
+    /// Opens the store at `root`, making it where it is missing, and sweeps what dead processes left behind.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        for directory in ["blobs/sha256", "indexes", "steps", "layers", "tmp"] {
+            let path = root.join(directory);
+            std::fs::create_dir_all(&path).map_err(StoreError::io("create", path))?;
+        }
+        let scratch = Scratch::new(&root.join("tmp"))?;
+        let store = Self { root, scratch };
+        let marker = store.root.join("oci-layout");
+        if !marker.exists() {
+            store.write_atomically(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        Ok(store)
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory for temporary files of this process, on the file system of the store; gone when the store is
+    /// dropped, and swept by the next process when this one is killed.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The kept index of a layer.
+    pub fn layer_index(&self, diff_id: DiffId) -> Result<Option<LayerIndex>, StoreError> {
+        let path = self.index_path(diff_id);
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("open", path)(error)),
+        };
+        LayerIndex::read_from(io::BufReader::new(file))
+            .map(Some)
+            .map_err(|source| StoreError::Index { path, source })
+    }
+
+    /// Keeps the index of a layer.
+    pub fn keep_layer_index(&self, diff_id: DiffId, index: &LayerIndex) -> Result<(), StoreError> {
+        let path = self.index_path(diff_id);
+        if path.exists() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        index
+            .write_to(&mut bytes)
+            .map_err(|source| StoreError::Index { path: path.clone(), source })?;
+        self.write_atomically(&path, &bytes)
+    }
+
+    fn index_path(&self, diff_id: DiffId) -> PathBuf {
+        self.root.join("indexes").join(diff_id.0.hex())
+    }
+
+    /// The kept result of the step with this key.
+    pub fn step<T: serde::de::DeserializeOwned>(&self, key: Digest) -> Result<Option<T>, StoreError> {
+        let path = self.root.join("steps").join(key.hex());
+        match std::fs::read(&path) {
+            // A result in a form of another version is no result.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", path)(error)),
+        }
+    }
+
+    /// Keeps the result of a step.
+    pub fn keep_step<T: serde::Serialize>(&self, key: Digest, result: &T) -> Result<(), StoreError> {
+        let path = self.root.join("steps").join(key.hex());
+        let bytes = serde_json::to_vec(result).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        self.write_atomically(&path, &bytes)
+    }
+
+    fn write_atomically(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        use io::Write as _;
+        let mut file = tempfile::NamedTempFile::new_in(self.scratch())
+            .map_err(StoreError::io("create a file for", path))?;
+        file.write_all(bytes).map_err(StoreError::io("write", path))?;
+        file.persist(path).map_err(|error| StoreError::io("write", path)(error.error))?;
+        Ok(())
+    }
+}

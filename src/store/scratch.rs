@@ -1,0 +1,86 @@
+//! Temporary files that do not outlive their process, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// A process's own directory below the store's `tmp`, marked as alive by a lock.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    path: PathBuf,
+    /// Held as long as the process lives: a directory whose lock is free belongs to a dead one.
+    _lock: File,
+}
+
+/// The locked file in each scratch directory.
+const LOCK: &str = "lock";
+
+impl Scratch {
+    /// Makes a directory in `parent`, and removes those of dead processes.
+    pub(super) fn new(parent: &Path) -> Result<Self, StoreError> {
+        sweep(parent)?;
+        let failed = |source| StoreError::Io { action: "create a directory in", path: parent.to_owned(), source };
+        // Locked before it gets its final name, so that nobody takes it for a dead one.
+        let directory = tempfile::Builder::new().prefix("new-").tempdir_in(parent).map_err(failed)?;
+        let lock = File::create(directory.path().join(LOCK)).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let name = directory.path().file_name().unwrap_or_default().to_string_lossy().replacen("new-", "run-", 1);
+        let path = parent.join(name);
+        std::fs::rename(directory.keep(), &path).map_err(failed)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next process that opens the store.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn sweep(parent: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { action: "list", path: parent.to_owned(), source };
+    for entry in std::fs::read_dir(parent).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("run-")) {
+            continue;
+        }
+        let dead = match File::open(path.join(LOCK)) {
+            Ok(lock) => match lock.try_lock() {
+                Ok(()) => true,
+                Err(TryLockError::WouldBlock) => false,
+                Err(TryLockError::Error(_)) => false,
+            },
+            Err(_) => false,
+        };
+        if dead {
+            // Another process may be sweeping the same directory; files of other users stay.
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_only_the_dead() {
+        let parent = tempfile::tempdir().unwrap();
+        let alive = Scratch::new(parent.path()).unwrap();
+        let dead = parent.path().join("run-dead");
+        std::fs::create_dir(&dead).unwrap();
+        std::fs::write(dead.join(LOCK), "").unwrap();
+        let other = Scratch::new(parent.path()).unwrap();
+        assert!(alive.path().exists() && other.path().exists() && !dead.exists());
+        let gone = other.path().to_owned();
+        drop(other);
+        assert!(!gone.exists());
+    }
+}
