@@ -1,1 +1,3 @@
-//! exec
+//! Executing the steps of a graph.
+
+pub mod sandbox;
