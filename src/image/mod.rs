@@ -1,10 +1,15 @@
 //! Images: names, configs, manifests, and the layouts and archives that hold them.
 
+pub mod canonical;
+pub mod config;
 mod descriptor;
 mod platform;
 mod reference;
+mod time;
 
+pub use config::{ConfigError, Healthcheck, History, ImageConfig, Nanoseconds, RootFs, RunConfig};
 pub use descriptor::{Descriptor, Layer};
 pub use oci_spec::image::MediaType;
 pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ImageRef, ParseImageRefError, RepoName};
+pub use time::{Time, TimeError};

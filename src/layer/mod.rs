@@ -6,6 +6,12 @@
 
 mod digest;
 mod entry;
+mod index;
+pub mod tar;
+mod writer;
 
 pub use digest::{DiffId, Digest, Hasher, Hashing, ParseDigestError};
 pub use entry::{Device, Entry, EntryKind, Metadata};
+pub use index::{IndexError, LayerIndex};
+pub use tar::{TarError, TarReader, TarWriter};
+pub use writer::{Encoding, FinishedLayer, LayerWriter};
