@@ -1,3 +1,4 @@
 //! Carrying out the steps of a graph.
 
 pub mod copy;
+pub mod sandbox;

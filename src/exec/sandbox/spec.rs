@@ -1,0 +1,106 @@
+//! What is to be executed, and how it ended.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One command to execute in a rootfs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Program and arguments. A program without `/` is looked for in the `PATH` of `env`.
+    pub argv: Vec<String>,
+    /// The whole environment. `PATH`, `HOME` and `HOSTNAME` are added when they are missing: Docker's default path,
+    /// the user's entry in the rootfs's `/etc/passwd`, and `hostname`. Of two entries of one name the last counts.
+    pub env: Vec<(String, String)>,
+    /// Working directory inside the rootfs, absolute; made (0755, root) when it does not exist.
+    pub cwd: String,
+    /// The text of `USER`: empty for root, else `user`, `uid`, `user:group`, `uid:gid`, …
+    pub user: String,
+    /// Host name inside.
+    pub hostname: String,
+    /// What of the network the command sees.
+    pub network: Network,
+    /// Further mounts, in order; a later one covers an earlier one.
+    pub mounts: Vec<Mount>,
+    /// More lines of `/etc/hosts`: address, then host name.
+    pub extra_hosts: Vec<(String, String)>,
+}
+
+/// What of the network a command sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Network {
+    /// The builder's network.
+    #[default]
+    Host,
+    /// A loopback interface and nothing else.
+    None,
+}
+
+/// Something that a command sees at a path although no layer has it. What was mounted never becomes part of a layer,
+/// nor do the empty files and directories that were made for it to be mounted on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where; absolute, or relative to the working directory. Links are followed inside the rootfs only.
+    pub target: PathBuf,
+    /// What.
+    pub kind: MountKind,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A file or directory of the builder. It must be readable for the namespace's root.
+    Bind {
+        /// Absolute path outside.
+        source: PathBuf,
+        /// Whether the command may write to it.
+        access: Access,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Most bytes it may hold; `None` for the kernel's own limit (half the memory).
+        size: Option<u64>,
+    },
+}
+
+/// Whether what is mounted can be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Reading only.
+    ReadOnly,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// Which of its two streams a command wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether it exited with code 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The code as a shell would say it: 128 and the signal's number for a command that was killed.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
