@@ -1,1 +1,243 @@
-//! graph
+//! What is to be done: a Dockerfile made concrete.
+//!
+//! [`plan`] is a pure function from a Dockerfile, build arguments and the configs of base images to a [`Graph`]:
+//! steps that name their inputs, and the image that results. Steps are in an order in which inputs come first.
+//! The model is BuildKit's LLB, so that a graph can also be written as one.
+
+mod base;
+mod plan;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use base::{Base, BaseRequest, BaseSource, Bases};
+pub use plan::{NamedContext, PlanRequest, Planned, plan};
+
+use crate::dockerfile::{FileMode, Mount, Network, Source, Span};
+use crate::image::{History, ImageConfig};
+
+/// Everything a build has to do for one platform.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// The steps; inputs come before the steps that use them.
+    pub steps: Vec<Step>,
+    /// The step whose file system is the image's.
+    pub result: StepId,
+    /// The image's config, complete but for layers and times.
+    pub config: ImageConfig,
+    /// The image's history, oldest first.
+    pub history: Vec<HistoryItem>,
+    /// What was found on the way that may be a mistake.
+    pub warnings: Vec<(Arc<Source>, crate::dockerfile::Diagnostic)>,
+}
+
+/// Position of a step in [`Graph::steps`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(usize);
+
+/// One thing to do. It yields a file system: its parent's, with one layer on top, or a base.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What is done.
+    pub operation: Operation,
+    /// What is shown of it, like `[build 2/5] COPY . .`.
+    pub name: String,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// A place in a Dockerfile or in a base image's trigger.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The text.
+    pub source: Arc<Source>,
+    /// Where in it.
+    pub span: Span,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// Begins with an image.
+    Base(BaseRequest),
+    /// Begins with nothing.
+    Scratch,
+    /// Adds files.
+    Copy(CopyStep),
+    /// Makes a working directory.
+    WorkingDirectory(WorkingDirectoryStep),
+    /// Executes a command.
+    Run(RunStep),
+}
+
+/// Files added to a file system.
+#[derive(Debug, Clone)]
+pub struct CopyStep {
+    /// What the files are added to.
+    pub parent: StepId,
+    /// What is added, in order.
+    pub sources: Vec<CopyInput>,
+    /// Where to: absolute and clean.
+    pub destination: PathBuf,
+    /// Whether the destination was written as a directory.
+    pub into_directory: bool,
+    /// `--chown`, expanded.
+    pub owner: Option<Located<String>>,
+    /// `--chmod`.
+    pub mode: Option<FileMode>,
+    /// `--link`: the destination's tree is not looked at.
+    pub link: bool,
+    /// `--parents`.
+    pub parents: bool,
+    /// `--exclude`.
+    pub exclude: Vec<Located<String>>,
+    /// Whether local archives are unpacked.
+    pub unpack_local: bool,
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where.
+    pub span: Span,
+}
+
+/// One source of a [`CopyStep`].
+#[derive(Debug, Clone)]
+pub enum CopyInput {
+    /// A path or pattern in some files.
+    Files {
+        /// Whose files.
+        from: Files,
+        /// The path or pattern.
+        pattern: Located<String>,
+    },
+    /// A here-document.
+    Inline {
+        /// Its name.
+        name: String,
+        /// Its text.
+        text: Arc<[u8]>,
+    },
+}
+
+/// Files that a step reads besides its parent's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Files {
+    /// The build context, or the named one.
+    Context(Option<String>),
+    /// The file system that a step yields.
+    Step(StepId),
+}
+
+/// A directory made for `WORKDIR`.
+#[derive(Debug, Clone)]
+pub struct WorkingDirectoryStep {
+    /// Where it is made.
+    pub parent: StepId,
+    /// Absolute and clean, not `/`.
+    pub path: PathBuf,
+    /// `USER` at this point, whose it becomes; root if empty.
+    pub user: String,
+}
+
+/// A command that is executed.
+#[derive(Debug, Clone)]
+pub struct RunStep {
+    /// Where it is executed.
+    pub parent: StepId,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The environment, without what the isolation adds.
+    pub env: Vec<(String, String)>,
+    /// Proxy settings: in the environment, but no part of the step's identity.
+    pub proxies: Vec<(String, String)>,
+    /// Working directory.
+    pub cwd: String,
+    /// `USER` at this point.
+    pub user: String,
+    /// A script to be found at `/dev/pipes/NAME`.
+    pub script: Option<Script>,
+    /// What is mounted.
+    pub mounts: Vec<RunMount>,
+    /// `--network`.
+    pub network: Network,
+}
+
+/// A here-document that is executed as a program.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Its name below `/dev/pipes`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A mount of a [`RunStep`].
+#[derive(Debug, Clone)]
+pub struct RunMount {
+    /// What and where.
+    pub mount: Mount,
+    /// For those that have a `from`, and for binds of the context: whose files.
+    pub from: Option<Files>,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// An entry of the image's history.
+#[derive(Debug, Clone)]
+pub enum HistoryItem {
+    /// Inherited from the base image.
+    Base(History),
+    /// Made by this build.
+    Made {
+        /// What is shown for it.
+        created_by: String,
+        /// The step whose layer it stands for; `None` for metadata.
+        step: Option<StepId>,
+    },
+}
+
+impl Graph {
+    /// A step.
+    pub fn step(&self, id: StepId) -> &Step {
+        &self.steps[id.0]
+    }
+
+    /// The chain from the base to `id`: the base's step first.
+    pub fn chain(&self, id: StepId) -> Vec<StepId> {
+        let mut chain = vec![id];
+        let mut at = id;
+        while let Some(parent) = self.step(at).operation.parent() {
+            chain.push(parent);
+            at = parent;
+        }
+        chain.reverse();
+        chain
+    }
+}
+
+impl StepId {
+    pub(crate) fn new(position: usize) -> Self {
+        Self(position)
+    }
+
+    /// The position.
+    pub fn position(self) -> usize {
+        self.0
+    }
+}
+
+impl Operation {
+    /// The step whose file system this one builds on.
+    pub fn parent(&self) -> Option<StepId> {
+        match self {
+            Self::Base(_) | Self::Scratch => None,
+            Self::Copy(step) => Some(step.parent),
+            Self::WorkingDirectory(step) => Some(step.parent),
+            Self::Run(step) => Some(step.parent),
+        }
+    }
+}

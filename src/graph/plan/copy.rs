@@ -1,0 +1,252 @@
+//! `COPY` and `ADD`.
+
+use std::sync::Arc;
+
+use super::stage::{StageState, Text};
+use super::{Origin, Planner};
+use crate::dockerfile::{
+    Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, Word, expand_heredoc, nearest,
+    parse_chmod,
+};
+use crate::graph::{CopyInput, CopyStep, Files, Located, Operation};
+use crate::image::history;
+
+/// What `COPY` and `ADD` have in common.
+struct Copying<'a> {
+    keyword: &'static str,
+    sources: &'a [CopySource],
+    destination: &'a Word,
+    chown: Option<&'a Word>,
+    chmod: Option<&'a Word>,
+    exclude: &'a [Word],
+    from: Files,
+    link: bool,
+    parents: bool,
+    unpack_local: bool,
+}
+
+impl Planner<'_> {
+    pub(super) fn plan_copy(
+        &mut self,
+        state: &mut StageState,
+        copy: &Copy,
+        instruction: &Parsed<Instruction>,
+        text: &Text,
+    ) -> Result<(), Diagnostic> {
+        let from = match &copy.from {
+            None => Files::Context(None),
+            Some(word) => self.files_of(state, word, text)?,
+        };
+        let copying = Copying {
+            keyword: "COPY",
+            sources: &copy.sources,
+            destination: &copy.destination,
+            chown: copy.chown.as_ref(),
+            chmod: copy.chmod.as_ref(),
+            exclude: &copy.exclude,
+            from,
+            link: copy.link,
+            parents: copy.parents,
+            unpack_local: false,
+        };
+        self.plan_copying(state, &copying, instruction, text)
+    }
+
+    pub(super) fn plan_add(
+        &mut self,
+        state: &mut StageState,
+        add: &Add,
+        instruction: &Parsed<Instruction>,
+        text: &Text,
+    ) -> Result<(), Diagnostic> {
+        let copying = Copying {
+            keyword: "ADD",
+            sources: &add.sources,
+            destination: &add.destination,
+            chown: add.chown.as_ref(),
+            chmod: add.chmod.as_ref(),
+            exclude: &add.exclude,
+            from: Files::Context(None),
+            link: add.link,
+            parents: false,
+            unpack_local: add.unpack.unwrap_or(true),
+        };
+        self.plan_copying(state, &copying, instruction, text)
+    }
+
+    fn plan_copying(
+        &mut self,
+        state: &mut StageState,
+        copying: &Copying<'_>,
+        instruction: &Parsed<Instruction>,
+        text: &Text,
+    ) -> Result<(), Diagnostic> {
+        let chown = copying.chown.map(|word| located(state, word, text)).transpose()?;
+        let chmod = copying.chmod.map(|word| located(state, word, text)).transpose()?;
+        let mode = chmod.as_ref().map(|mode| parse_chmod(&mode.value, mode.span)).transpose()?;
+        let destination = state.expand(copying.destination, text)?;
+        let mut shown = copying.keyword.to_owned();
+        if copying.parents {
+            shown.push_str(" --parents");
+        }
+        for (flag, value) in [("chown", &chown), ("chmod", &chmod)] {
+            if let Some(value) = value {
+                shown.push_str(&format!(" --{flag}={}", value.value));
+            }
+        }
+        // As in BuildKit, paths are copied before here-documents.
+        let mut sources = Vec::new();
+        for source in copying.sources {
+            let CopySource::Path(word) = source else { continue };
+            let pattern = located(state, word, text)?;
+            refuse_remote(copying.keyword, &pattern)?;
+            shown.push_str(&format!(" {}", pattern.value));
+            sources.push(CopyInput::Files { from: copying.from.clone(), pattern });
+        }
+        for source in copying.sources {
+            let CopySource::Heredoc(heredoc) = source else { continue };
+            let body = if heredoc.expand {
+                expand_heredoc(&heredoc.body, &state.environment, text.escape)?.text
+            } else {
+                heredoc.body.text.clone()
+            };
+            shown.push_str(&format!(" <<{}", heredoc.name));
+            sources.push(CopyInput::Inline { name: heredoc.name.clone(), text: Arc::from(body.into_bytes()) });
+        }
+        shown.push_str(&format!(" {destination}"));
+        let into_directory =
+            destination.ends_with('/') || destination.ends_with("/.") || matches!(destination.as_str(), "" | ".");
+        let operation = Operation::Copy(CopyStep {
+            parent: state.top,
+            sources,
+            destination: state.absolute(&destination),
+            into_directory,
+            owner: chown,
+            mode,
+            link: copying.link,
+            parents: copying.parents,
+            exclude: copying
+                .exclude
+                .iter()
+                .map(|word| Located { value: word.text.clone(), span: word.span })
+                .collect(),
+            unpack_local: copying.unpack_local,
+        });
+        let label = (state.index, first_line(&instruction.text));
+        let step = self.push(operation, text.place(instruction.span), Some(label));
+        state.record_step(history::with_marker(&shown), step);
+        Ok(())
+    }
+
+    /// Whose files `--from` means: an earlier stage by name or number, a named context, or an image.
+    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Diagnostic> {
+        let name = word.text.as_str();
+        if self.stage_named(name, state.index).is_none() && self.named_context(name).is_none() {
+            if let Ok(index) = name.parse::<usize>() {
+                return self.stage_by_number(state, index, word);
+            }
+            self.refuse_later_stage(state, word)?;
+        }
+        self.files_named(state, name, word, text)
+    }
+
+    fn stage_by_number(&mut self, state: &StageState, index: usize, word: &Word) -> Result<Files, Diagnostic> {
+        if index >= state.index {
+            let message = if index == state.index {
+                format!("cannot copy from stage {index}: it is this one")
+            } else {
+                format!("invalid stage index {index}: the stages before this one are numbered from 0 to {}", {
+                    state.index.saturating_sub(1)
+                })
+            };
+            return Err(Diagnostic::error(Code::UnknownStage, message, word.span));
+        }
+        self.stage_files(index, word)
+    }
+
+    fn refuse_later_stage(&self, state: &StageState, word: &Word) -> Result<(), Diagnostic> {
+        let stages = &self.request.dockerfile.stages;
+        let Some(later) = self.stage_named(&word.text, stages.len()) else { return Ok(()) };
+        if later == state.index {
+            let message = format!("circular dependency detected on stage: {}", word.text);
+            return Err(Diagnostic::error(Code::CircularDependency, message, word.span));
+        }
+        let current = match stages.get(state.index).and_then(|stage| stage.name.as_ref()) {
+            Some(name) => name.text.clone(),
+            None => format!("stage-{}", state.index),
+        };
+        let message = format!(
+            "cannot copy from stage \"{}\", it needs to be defined before current stage \"{current}\"",
+            word.text
+        );
+        Err(Diagnostic::error(Code::UnknownStage, message, word.span))
+    }
+
+    /// The files of an earlier stage, a named context or an image.
+    pub(super) fn files_named(
+        &mut self,
+        state: &StageState,
+        name: &str,
+        word: &Word,
+        text: &Text,
+    ) -> Result<Files, Diagnostic> {
+        match self.origin(name, state.index, word.span).map_err(|error| self.with_stage_advice(error, word))? {
+            Origin::Stage(index) => self.stage_files(index, word),
+            Origin::Context(name) => Ok(Files::Context(Some(name))),
+            Origin::Scratch => Ok(Files::Step(self.push(Operation::Scratch, text.place(word.span), None))),
+            Origin::Image(source) => {
+                let platform = state.platform.clone();
+                Ok(Files::Step(self.image_step(source, &platform, text.place(word.span))))
+            }
+        }
+    }
+
+    fn stage_files(&mut self, index: usize, word: &Word) -> Result<Files, Diagnostic> {
+        // A mistake in the other stage is reported at its own place.
+        match self.stage(index) {
+            Ok(stage) => Ok(Files::Step(stage.top)),
+            Err(diagnostics) => Err(diagnostics.into_first().unwrap_or_else(|| {
+                Diagnostic::error(Code::UnknownStage, "this stage cannot be planned", word.span)
+            })),
+        }
+    }
+
+    fn with_stage_advice(&self, error: Diagnostic, word: &Word) -> Diagnostic {
+        let stages = &self.request.dockerfile.stages;
+        let names = stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
+        match nearest(&word.text, names) {
+            Some(name) => error.with_advice(format!("did you mean the stage `{name}`?")),
+            None => error,
+        }
+    }
+}
+
+fn located(state: &StageState, word: &Word, text: &Text) -> Result<Located<String>, Diagnostic> {
+    Ok(Located { value: state.expand(word, text)?, span: word.span })
+}
+
+fn refuse_remote(keyword: &str, source: &Located<String>) -> Result<(), Diagnostic> {
+    let value = source.value.as_str();
+    let is_url = value.starts_with("http://") || value.starts_with("https://");
+    let is_git = ["git://", "git@", "ssh://"].iter().any(|prefix| value.starts_with(prefix));
+    let message = match (keyword, is_url, is_git) {
+        (_, false, false) => return Ok(()),
+        ("COPY", _, true) => "source can't be a git ref for COPY".to_owned(),
+        ("COPY", _, _) => "source can't be a URL for COPY".to_owned(),
+        (_, _, true) => "ADD of a git repository is not supported yet".to_owned(),
+        _ => "ADD of a URL is not supported yet".to_owned(),
+    };
+    let diagnostic = Diagnostic::error(Code::Unsupported, message, source.span);
+    Err(if keyword == "COPY" {
+        diagnostic.with_advice("use ADD for what comes from elsewhere")
+    } else {
+        diagnostic.with_advice("fetch it before the build and COPY it, or fetch it in a RUN")
+    })
+}
+
+/// What is shown of an instruction that may span lines.
+pub(super) fn first_line(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
+}
