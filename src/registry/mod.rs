@@ -1,1 +1,59 @@
-//! registry
+//! Registries: pulling and pushing by the OCI distribution protocol.
+//!
+//! ```text
+//! RegistrySettings ─┐                          ┌─► manifest()  manifest_digest()  put_manifest()
+//!                   ├─► Registries ─► Repository ─► blob() ─► BlobStream (verified, resumes)
+//! Credentials ──────┘       │                  └─► upload()  mount()  has_blob()
+//!                           │
+//!                one Host per registry: Clients (TLS, pool) · Authenticator (tokens by scope)
+//!                                       Lanes (concurrency) · RetryPolicy · Traffic
+//! ```
+//!
+//! Everything that is pulled is checked against its digest while it streams; a transfer that breaks off is taken
+//! up where it broke. Credentials are looked for only when a registry asks, go only to the registry they are for,
+//! and never follow a redirect to another host.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use cooper::image::ImageRef;
+//! use cooper::registry::{CredentialPlaces, Credentials, Registries, RegistrySettings};
+//!
+//! let credentials = Credentials::load(&CredentialPlaces::from_environment())?;
+//! let registries = Registries::new(RegistrySettings::default(), credentials)?;
+//! let image: ImageRef = "node:20-alpine".parse()?;
+//! let manifest = registries.repository(image.repository())?.manifest(&image.selector()).await?;
+//! # Ok(()) }
+//! ```
+
+mod answer;
+mod auth;
+mod blob;
+mod challenge;
+mod clients;
+mod credentials;
+mod diagnosis;
+mod error;
+mod host;
+mod lanes;
+mod manifest;
+mod registries;
+mod repository;
+mod retry;
+mod session;
+mod settings;
+mod source;
+mod token;
+mod traffic;
+mod upload;
+
+pub use blob::BlobStream;
+pub use credentials::{Credential, CredentialPlaces, Credentials, CredentialsError, Login, Secret};
+pub use error::{Detail, ManifestName, Operation, Problem, RegistryError, RetryWish};
+pub use manifest::FetchedManifest;
+pub use registries::Registries;
+pub use repository::Repository;
+pub use retry::RetryPolicy;
+pub use settings::{ClientCertificate, Hosts, Mirror, RegistrySettings, SettingsError};
+pub use source::{BlobSource, ByteStream, RemoteBlob};
+pub use traffic::Traffic;
+pub use upload::Uploaded;

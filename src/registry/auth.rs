@@ -1,0 +1,218 @@
+//! Logging in, when a registry asks.
+//!
+//! ```text
+//! request ─► 401 + challenge ─► credentials ─► Basic: header
+//!                                           └► Bearer: token service ─► token, kept by scope ─► request again ─► 401: error
+//! ```
+//!
+//! Once a registry's challenge is known, later requests bring their token along.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
+
+use super::challenge::Challenge;
+use super::credentials::{Credential, Credentials, Login};
+use super::error::Problem;
+use super::token::TokenService;
+use crate::image::RepoName;
+
+/// The rights a request needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    path: String,
+    push: bool,
+    mounts_from: Option<String>,
+}
+
+impl Scope {
+    pub(super) fn pull(path: &str) -> Self {
+        Self { path: path.to_owned(), push: false, mounts_from: None }
+    }
+
+    pub(super) fn push(path: &str) -> Self {
+        Self { path: path.to_owned(), push: true, mounts_from: None }
+    }
+
+    /// To push to `path` blobs that are in `from`.
+    pub(super) fn mount(path: &str, from: &str) -> Self {
+        Self { path: path.to_owned(), push: true, mounts_from: Some(from.to_owned()) }
+    }
+
+    /// The scopes as token services know them, sorted.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let actions = if self.push { "pull,push" } else { "pull" };
+        let own = format!("repository:{}:{actions}", self.path);
+        let other = self.mounts_from.iter().map(|from| format!("repository:{from}:pull"));
+        let mut texts: Vec<_> = other.chain([own]).collect();
+        texts.sort();
+        texts
+    }
+}
+
+/// The right to make requests: the header, until when it is good, and whose it is.
+#[derive(Debug, Clone)]
+pub(super) struct Grant {
+    pub(super) header: HeaderValue,
+    /// Where the credential is from; `None` for a token that anybody gets.
+    pub(super) origin: Option<String>,
+    until: Instant,
+}
+
+impl Grant {
+    /// A grant for `lifetime`; used for nine tenths of it, so that it does not run out on the way.
+    pub(super) fn new(header: HeaderValue, origin: Option<String>, lifetime: Duration) -> Self {
+        Self { header, origin, until: Instant::now() + lifetime.mul_f64(0.9) }
+    }
+}
+
+/// Logins outlive no build, but helpers' passwords run out: ECR's after 12 hours, GCR's after one.
+const PASSWORD_LIFETIME: Duration = Duration::from_mins(30);
+
+/// The logins of one registry.
+#[derive(Debug)]
+pub(super) struct Authenticator {
+    host: String,
+    credentials: Arc<Credentials>,
+    challenge: RwLock<Option<Challenge>>,
+    slots: Mutex<HashMap<Scope, Arc<Slot>>>,
+}
+
+/// The grant for one scope. The lock is held while a grant is fetched, so that requests that need the same one
+/// wait for it instead of asking too.
+type Slot = tokio::sync::Mutex<Held>;
+
+#[derive(Debug, Default)]
+struct Held {
+    grant: Option<Grant>,
+    /// The scope the registry named, where it differs from what we would ask for.
+    named: Option<String>,
+}
+
+impl Authenticator {
+    pub(super) fn new(host: &str, credentials: Arc<Credentials>) -> Self {
+        Self {
+            host: host.to_owned(),
+            credentials,
+            challenge: RwLock::new(None),
+            slots: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// What to send along with a request of this scope: nothing before the registry has asked.
+    pub(super) async fn grant(
+        &self,
+        scope: &Scope,
+        repository: &RepoName,
+        tokens: &TokenService<'_>,
+    ) -> Result<Option<Grant>, Problem> {
+        let challenge = self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(challenge) = challenge else { return Ok(None) };
+        let slot = self.slot(scope);
+        let mut held = slot.lock().await;
+        if let Some(grant) = held.grant.as_ref().filter(|grant| grant.until > Instant::now()) {
+            return Ok(Some(grant.clone()));
+        }
+        let credential = self
+            .credentials
+            .find(repository)
+            .await
+            .map_err(|source| Problem::Credentials { host: self.host.clone(), source })?;
+        let grant = match (challenge, credential) {
+            (_, Some(Credential { login: Login::RegistryToken(token), origin })) => {
+                let header = self.header(&format!("Bearer {}", token.reveal()), &origin)?;
+                Some(Grant::new(header, Some(origin), PASSWORD_LIFETIME))
+            }
+            (Challenge::Basic, Some(Credential { login: Login::Password { user, password }, origin })) => {
+                let text = format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal())));
+                let header = self.header(&text, &origin)?;
+                Some(Grant::new(header, Some(origin), PASSWORD_LIFETIME))
+            }
+            // An identity token is for a token service; a registry with passwords only cannot take it.
+            (Challenge::Basic, _) => None,
+            (Challenge::Bearer(bearer), credential) => {
+                let mut scopes = scope.texts();
+                scopes.extend(held.named.iter().flat_map(|named| named.split(' ')).map(str::to_owned));
+                scopes.sort();
+                scopes.dedup();
+                Some(tokens.fetch(&bearer, &scopes, credential.as_ref()).await?)
+            }
+        };
+        held.grant.clone_from(&grant);
+        Ok(grant)
+    }
+
+    /// Learns from a 401: the way to log in, and that `used` is not good (any more).
+    pub(super) async fn refused(&self, challenge: Challenge, scope: &Scope, used: Option<&Grant>) {
+        let slot = self.slot(scope);
+        let mut held = slot.lock().await;
+        if let Challenge::Bearer(bearer) = &challenge {
+            held.named.clone_from(&bearer.scope);
+        }
+        let is_held = |used: &Grant| held.grant.as_ref().is_some_and(|grant| grant.header == used.header);
+        if used.is_some_and(is_held) {
+            held.grant = None;
+        }
+        *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
+    }
+
+    /// Where was looked for credentials, for messages.
+    pub(super) fn looked_in(&self) -> String {
+        self.credentials.looked_in().to_string()
+    }
+
+    /// Whom the registry takes us for, for messages.
+    pub(super) async fn whom(&self, repository: &RepoName) -> String {
+        let challenged = self.challenge.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        match self.credentials.find(repository).await {
+            Ok(Some(credential)) if challenged => match credential.login {
+                Login::Password { user, .. } | Login::IdentityToken { user: Some(user), .. } => {
+                    format!("the user `{user}` (from {})", credential.origin)
+                }
+                _ => format!("the holder of the token from {}", credential.origin),
+            },
+            _ => format!("anonymous users (no credentials were found in {})", self.looked_in()),
+        }
+    }
+
+    fn header(&self, text: &str, origin: &str) -> Result<HeaderValue, Problem> {
+        sensitive(text).ok_or_else(|| Problem::CredentialsRefused {
+            host: self.host.clone(),
+            origin: format!("{origin} (they hold characters that cannot be sent)"),
+            detail: super::error::Detail::default(),
+        })
+    }
+
+    fn slot(&self, scope: &Scope) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(scope.clone()).or_default())
+    }
+}
+
+/// A header value that is shown nowhere.
+pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_written_as_token_services_know_them() {
+        for (scope, texts) in [
+            (Scope::pull("library/node"), &["repository:library/node:pull"][..]),
+            (Scope::push("app"), &["repository:app:pull,push"]),
+            (Scope::mount("app", "base"), &["repository:app:pull,push", "repository:base:pull"]),
+            (Scope::mount("b", "a"), &["repository:a:pull", "repository:b:pull,push"]),
+        ] {
+            assert_eq!(scope.texts(), texts);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What can go wrong with a registry, said so that the reader knows what to do next.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+
+use crate::image::{ImageRef, RepoName};
+use crate::layer::Digest;
+
+use super::credentials::CredentialsError;
+use super::settings::SettingsError;
+
+/// A failed operation on a registry: what was being done, and the problem.
+///
+/// Printed as `cannot pull the manifest of registry:5000/app:1: the registry registry:5000 refused the connection…`.
+///
+/// Its [`source`](std::error::Error::source) is the problem's own, so that a printed chain says nothing twice.
+#[derive(Debug)]
+pub struct RegistryError {
+    /// What was being done.
+    pub operation: Operation,
+    /// What stood in the way.
+    pub problem: Box<Problem>,
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.operation, self.problem)
+    }
+}
+
+impl std::error::Error for RegistryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+impl RegistryError {
+    /// Whether what was asked for is not there, as opposed to could not be had.
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            *self.problem,
+            Problem::ManifestUnknown { .. } | Problem::RepositoryUnknown { .. } | Problem::BlobUnknown { .. }
+        )
+    }
+
+    /// Whether credentials are missing, wrong, or not sufficient.
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            *self.problem,
+            Problem::NoCredentials { .. } | Problem::CredentialsRefused { .. } | Problem::Denied { .. }
+        )
+    }
+
+    /// Whether the registry keeps the tag from being overwritten. Recognised by the registry's words, since there
+    /// is no code for it: ECR and Artifact Registry both say "immutable".
+    pub fn is_immutable_tag(&self) -> bool {
+        match &*self.problem {
+            Problem::Rejected { detail, .. } | Problem::Denied { detail, .. } => {
+                detail.0.to_ascii_lowercase().contains("immutable")
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<RegistryError> for io::Error {
+    fn from(error: RegistryError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// What was being done with a registry. Reads as the end of "cannot …".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Fetching or looking for a manifest.
+    PullManifest(ManifestName),
+    /// Fetching a blob.
+    PullBlob(RepoName, Digest),
+    /// Asking whether a blob is there.
+    CheckBlob(RepoName, Digest),
+    /// Mounting a blob of another repository.
+    MountBlob {
+        /// The repository that shall have it.
+        into: RepoName,
+        /// The repository that has it.
+        from: RepoName,
+        /// The blob.
+        digest: Digest,
+    },
+    /// Uploading a blob.
+    PushBlob(RepoName, Digest),
+    /// Uploading a manifest.
+    PushManifest(ManifestName),
+}
+
+/// A repository with a tag or digest as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestName {
+    /// The repository.
+    pub repository: RepoName,
+    /// Tag or digest.
+    pub selector: String,
+}
+
+impl fmt::Display for ManifestName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.selector.contains(':') { '@' } else { ':' };
+        write!(f, "{}{separator}{}", self.repository, self.selector)
+    }
+}
+
+impl From<&ImageRef> for ManifestName {
+    fn from(image: &ImageRef) -> Self {
+        Self { repository: image.repository().clone(), selector: image.selector() }
+    }
+}
+
+impl Operation {
+    /// The repository it is about.
+    pub fn repository(&self) -> &RepoName {
+        match self {
+            Self::PullManifest(name) | Self::PushManifest(name) => &name.repository,
+            Self::PullBlob(repository, _)
+            | Self::CheckBlob(repository, _)
+            | Self::MountBlob { into: repository, .. }
+            | Self::PushBlob(repository, _) => repository,
+        }
+    }
+
+    /// What a credential must allow for it.
+    fn right(&self) -> &'static str {
+        match self {
+            Self::PullManifest(_) | Self::PullBlob(..) => "pull from",
+            Self::CheckBlob(..) | Self::MountBlob { .. } | Self::PushBlob(..) | Self::PushManifest(_) => {
+                "push to"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PullManifest(name) => write!(f, "pull the manifest of {name}"),
+            Self::PullBlob(repository, digest) => write!(f, "pull the blob {digest} from {repository}"),
+            Self::CheckBlob(repository, digest) => write!(f, "look for the blob {digest} in {repository}"),
+            Self::MountBlob { into, from, digest } => {
+                write!(f, "mount the blob {digest} from {from} into {into}")
+            }
+            Self::PushBlob(repository, digest) => write!(f, "push the blob {digest} to {repository}"),
+            Self::PushManifest(name) => write!(f, "push the manifest {name}"),
+        }
+    }
+}
+
+/// Text of a registry's answer, made safe to show: bounded, on one line, without control characters.
+/// Printed with a leading ` (the registry says: …)`, or not at all when empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Detail(pub(super) String);
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (the registry says: {})", self.0) }
+    }
+}
+
+/// What stood in the way of an operation.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the message of each variant names")]
+pub enum Problem {
+    // Getting there.
+    /// No address for the host.
+    #[error("the host {host} was not found: check the name, and that this pod's DNS knows it")]
+    HostNotFound { host: String },
+    /// Nothing listens there.
+    #[error("{host} refused the connection: check the port, and that the registry is running")]
+    ConnectionRefused { host: String },
+    /// No answer in time.
+    #[error("{host} did not answer within {seconds} s: check that a firewall or network policy lets this pod reach it")]
+    Silent { host: String, seconds: u64 },
+    /// HTTP where TLS was expected.
+    #[error("the registry at {host} speaks plain HTTP: add `--insecure-registry {host}`")]
+    PlainHttp { host: String },
+    /// TLS where HTTP was expected.
+    #[error("the registry at {host} speaks HTTPS: do not declare it insecure (`--insecure-registry`)")]
+    NotPlainHttp { host: String },
+    /// A certificate of an unknown authority.
+    #[error("the TLS certificate of {host} is signed by an unknown authority: name the authority's certificate with `--registry-certificate {host}=FILE.pem`, or do without the check with `--skip-tls-verify-registry {host}`")]
+    UntrustedCertificate { host: String },
+    /// A certificate that is wrong in another way.
+    #[error("the TLS certificate of {host} is not valid")]
+    InvalidCertificate { host: String, #[source] source: rustls::Error },
+    /// Any other failure of TLS.
+    #[error("no TLS connection with {host} came about")]
+    Tls { host: String, #[source] source: rustls::Error },
+    /// A connection that was lost or not made, for other reasons.
+    #[error("the connection with {host} broke")]
+    Connection { host: String, #[source] source: reqwest::Error },
+    /// Redirected from HTTPS to HTTP.
+    #[error("{host} redirects to {target} without encryption: add `--insecure-registry {target}` if that is meant")]
+    InsecureRedirect { host: String, target: String },
+
+    // Being let in.
+    /// 401, and nothing to show.
+    #[error("{host} wants a login, and no credentials for {host} were found in {looked_in}{detail}")]
+    NoCredentials { host: String, looked_in: String, detail: Detail },
+    /// 401 to what was shown.
+    #[error("{host} refused the credentials from {origin}: check user name and password{detail}")]
+    CredentialsRefused { host: String, origin: String, detail: Detail },
+    /// 403.
+    #[error("{host} does not allow {whom} to {right} {repository}{detail}")]
+    Denied { host: String, whom: String, right: &'static str, repository: RepoName, detail: Detail },
+    /// Credentials that cannot be read.
+    #[error("the credentials for {host} cannot be read")]
+    Credentials { host: String, #[source] source: CredentialsError },
+    /// A token service that would get a password without encryption.
+    #[error("{host} asks to log in at {realm}, without encryption: the credentials were not sent")]
+    InsecureRealm { host: String, realm: String },
+
+    // What is there and what is not.
+    /// No such tag or digest.
+    #[error("the image {image} was not found{detail}")]
+    ManifestUnknown { image: ManifestName, detail: Detail },
+    /// No such repository.
+    #[error("the repository {repository} does not exist{detail}")]
+    RepositoryUnknown { repository: RepoName, detail: Detail },
+    /// No such blob.
+    #[error("the registry does not have the blob {digest}, which the image refers to{detail}")]
+    BlobUnknown { digest: Digest, detail: Detail },
+
+    // What came.
+    /// Bytes that are not what their name says.
+    #[error("{host} sent content that does not match its digest: expected {expected}, got {actual}; a proxy or the registry's storage is damaged")]
+    WrongDigest { host: String, expected: Digest, actual: Digest },
+    /// More bytes than announced.
+    #[error("{host} sent more than the expected {expected} bytes")]
+    TooLong { host: String, expected: u64 },
+    /// Fewer bytes than announced, also after trying again.
+    #[error("{host} sent {received} of {expected} bytes, and {attempts} tries to get the rest brought nothing")]
+    Truncated { host: String, expected: u64, received: u64, attempts: u32 },
+    /// A manifest, token or error beyond its limit.
+    #[error("{host} sent a {what} of more than {limit} bytes")]
+    TooLarge { host: String, what: &'static str, limit: usize },
+    /// An answer against the protocol.
+    #[error("{host} did not answer as a registry does: {reason}")]
+    Protocol { host: String, reason: String },
+
+    // Refusals.
+    /// 429 until patience ended.
+    #[error("{host} answered `too many requests` {attempts} times{wish}: log in to raise the limit, use a mirror (`--registry-mirror`), or try later{detail}")]
+    TooManyRequests { host: String, attempts: u32, wish: RetryWish, detail: Detail },
+    /// 5xx until patience ended.
+    #[error("{host} failed {attempts} times, last with status {status}{detail}")]
+    ServerFailed { host: String, attempts: u32, status: u16, detail: Detail },
+    /// Another status.
+    #[error("{host} answered with status {status}{detail}")]
+    Rejected { host: String, status: u16, detail: Detail },
+
+    // Our side.
+    /// What was to be sent cannot be read.
+    #[error("the content to send cannot be read")]
+    Source { #[source] source: io::Error },
+    /// What was to be sent is not as long as was said.
+    #[error("the content to send is not {expected} bytes long any more")]
+    SourceChanged { expected: u64 },
+    /// Settings that cannot be used.
+    #[error("the settings for this registry cannot be used")]
+    Settings { #[source] source: SettingsError },
+}
+
+/// How long the registry wanted us to wait, where that was more than the policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryWish(pub(super) Option<std::time::Duration>);
+
+impl fmt::Display for RetryWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(wait) => write!(f, " and asks to wait {} s", wait.as_secs()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Problem {
+    /// The problem met during `operation`.
+    pub(super) fn during(self, operation: &Operation) -> RegistryError {
+        RegistryError { operation: operation.clone(), problem: Box::new(self) }
+    }
+
+    /// `403` during `operation`.
+    pub(super) fn denied(host: &str, whom: String, operation: &Operation, detail: Detail) -> Self {
+        Self::Denied {
+            host: host.to_owned(),
+            whom,
+            right: operation.right(),
+            repository: operation.repository().clone(),
+            detail,
+        }
+    }
+
+    /// Whether another try may end better.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::HostNotFound { .. }
+                | Self::ConnectionRefused { .. }
+                | Self::Silent { .. }
+                | Self::Connection { .. }
+                | Self::TooManyRequests { .. }
+                | Self::ServerFailed { .. }
+        )
+    }
+}
