@@ -1,1 +1,6 @@
-//! context
+//! Build contexts: the user's files, after `.dockerignore`, as a [`Tree`] with contents that are read when needed.
+
+pub mod ignore;
+mod local;
+
+pub use local::{Context, ContextError};

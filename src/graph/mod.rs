@@ -5,12 +5,14 @@
 //! The model is BuildKit's LLB, so that a graph can also be written as one.
 
 mod base;
+mod key;
 mod plan;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use base::{Base, BaseRequest, BaseSource, Bases};
+pub use key::KeyWriter;
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
 use crate::dockerfile::{FileMode, Mount, Network, Source, Span};

@@ -24,7 +24,7 @@ pub use blob::BlobWriter;
 pub use incoming::{Incoming, IncomingReader};
 use scratch::Scratch;
 
-use crate::layer::{DiffId, Digest, LayerIndex, LayerIndexError};
+use crate::layer::{DiffId, Digest, IndexError, LayerIndex};
 
 /// The store directory, open for one process.
 #[derive(Debug)]
@@ -47,14 +47,6 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// What was written is not what it should be.
-    #[error("blob {expected} has the digest {actual}: it was damaged on its way")]
-    DigestMismatch {
-        /// The digest it should have.
-        expected: Digest,
-        /// The digest it has.
-        actual: Digest,
-    },
     /// A file of the store is not what it was when it was written.
     #[error("`{}` is damaged: {reason}; remove it and build again", path.display())]
     Damaged {
@@ -70,7 +62,7 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: LayerIndexError,
+        source: IndexError,
     },
 }
 

@@ -215,7 +215,7 @@ impl Planner<'_> {
         let stages = &self.request.dockerfile.stages;
         let names = stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
         match nearest(&word.text, names) {
-            Some(name) => error.with_advice(format!("did you mean the stage `{name}`?")),
+            Some(name) => error.advise(format!("did you mean the stage `{name}`?")),
             None => error,
         }
     }
@@ -238,9 +238,9 @@ fn refuse_remote(keyword: &str, source: &Located<String>) -> Result<(), Diagnost
     };
     let diagnostic = Diagnostic::error(Code::Unsupported, message, source.span);
     Err(if keyword == "COPY" {
-        diagnostic.with_advice("use ADD for what comes from elsewhere")
+        diagnostic.advise("use ADD for what comes from elsewhere")
     } else {
-        diagnostic.with_advice("fetch it before the build and COPY it, or fetch it in a RUN")
+        diagnostic.advise("fetch it before the build and COPY it, or fetch it in a RUN")
     })
 }
 

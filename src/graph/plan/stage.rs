@@ -135,7 +135,7 @@ impl Planner<'_> {
             Origin::Context(name) => {
                 let message = format!("the build context `{name}` is a directory, which no stage can begin with");
                 let advice = format!("begin with `FROM scratch` and `COPY --from={name} / /`");
-                Err(here(Diagnostic::error(Code::Unsupported, message, stage.base.span).with_advice(advice)))
+                Err(here(Diagnostic::error(Code::Unsupported, message, stage.base.span).advise(advice)))
             }
         }
     }
