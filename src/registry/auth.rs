@@ -11,14 +11,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 
 use super::challenge::Challenge;
 use super::credentials::{Credential, Credentials, Login};
-use super::error::Problem;
-use super::token::TokenService;
+use super::error::{Detail, Problem};
+use super::token::{TokenService, basic};
 use crate::image::RepoName;
 
 /// The rights a request needs.
@@ -124,12 +122,12 @@ impl Authenticator {
             .map_err(|source| Problem::Credentials { host: self.host.clone(), source })?;
         let grant = match (challenge, credential) {
             (_, Some(Credential { login: Login::RegistryToken(token), origin })) => {
-                let header = self.header(&format!("Bearer {}", token.reveal()), &origin)?;
+                let header = sensitive(&format!("Bearer {}", token.reveal()));
+                let header = header.ok_or_else(|| self.unsendable(&origin))?;
                 Some(Grant::new(header, Some(origin), PASSWORD_LIFETIME))
             }
             (Challenge::Basic, Some(Credential { login: Login::Password { user, password }, origin })) => {
-                let text = format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal())));
-                let header = self.header(&text, &origin)?;
+                let header = basic(&user, &password).ok_or_else(|| self.unsendable(&origin))?;
                 Some(Grant::new(header, Some(origin), PASSWORD_LIFETIME))
             }
             // An identity token is for a token service; a registry with passwords only cannot take it.
@@ -179,12 +177,12 @@ impl Authenticator {
         }
     }
 
-    fn header(&self, text: &str, origin: &str) -> Result<HeaderValue, Problem> {
-        sensitive(text).ok_or_else(|| Problem::CredentialsRefused {
+    fn unsendable(&self, origin: &str) -> Problem {
+        Problem::CredentialsRefused {
             host: self.host.clone(),
             origin: format!("{origin} (they hold characters that cannot be sent)"),
-            detail: super::error::Detail::default(),
-        })
+            detail: Detail::default(),
+        }
     }
 
     fn slot(&self, scope: &Scope) -> Arc<Slot> {

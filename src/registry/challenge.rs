@@ -44,7 +44,11 @@ fn parse(text: &str) -> Vec<Challenge> {
             offers.push(Challenge::Basic);
         } else if scheme.eq_ignore_ascii_case("bearer") {
             if let Some(realm) = get("realm") {
-                offers.push(Challenge::Bearer(Bearer { realm, service: get("service"), scope: get("scope") }));
+                offers.push(Challenge::Bearer(Bearer {
+                    realm,
+                    service: get("service"),
+                    scope: get("scope"),
+                }));
             }
         }
     }

@@ -138,7 +138,8 @@ impl Clients {
         match self.settings.client_certificates.get(host) {
             Some(own) => {
                 let chain = certificates(host, &own.certificate)?;
-                let key = PrivateKeyDer::from_pem_file(&own.key).map_err(|source| unreadable(host, &own.key, source))?;
+                let key = PrivateKeyDer::from_pem_file(&own.key)
+                    .map_err(|source| unreadable(host, &own.key, source))?;
                 builder.with_client_auth_cert(chain, key).map_err(failed)
             }
             None => Ok(builder.with_no_client_auth()),

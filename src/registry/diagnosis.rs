@@ -11,7 +11,8 @@ use super::error::Problem;
 /// What the failure of a request to `host` means.
 pub(super) fn diagnose(error: reqwest::Error, host: &str, limit: Duration) -> Problem {
     let host = host.to_owned();
-    if let Some(problem) = causes(&error).find_map(|cause| cause.downcast_ref()).map(|tls| of_tls(&host, tls)) {
+    if let Some(problem) = causes(&error).find_map(|cause| cause.downcast_ref()).map(|tls| of_tls(&host, tls))
+    {
         return problem;
     }
     if error.is_dns() {
@@ -20,8 +21,8 @@ pub(super) fn diagnose(error: reqwest::Error, host: &str, limit: Duration) -> Pr
     if error.is_timeout() {
         return Problem::Silent { host, seconds: limit.as_secs() };
     }
-    let mut kinds = causes(&error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    if kinds.any(|kind| kind == io::ErrorKind::ConnectionRefused) {
+    let is_refusal = |cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionRefused;
+    if causes(&error).filter_map(|cause| cause.downcast_ref()).any(is_refusal) {
         return Problem::ConnectionRefused { host };
     }
     // A TLS server answers plain HTTP with an alert, which is not the start of an HTTP response. The library
@@ -46,7 +47,7 @@ fn of_tls(host: &str, error: &rustls::Error) -> Problem {
 
 /// The error and all that caused it; looks also into I/O errors, whose inner error is not their `source`.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
+    std::iter::successors(Some(error), |&error| {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
     })

@@ -1,6 +1,5 @@
 //! What can go wrong with a registry, said so that the reader knows what to do next.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 
@@ -177,7 +176,9 @@ pub enum Problem {
     #[error("{host} refused the connection: check the port, and that the registry is running")]
     ConnectionRefused { host: String },
     /// No answer in time.
-    #[error("{host} did not answer within {seconds} s: check that a firewall or network policy lets this pod reach it")]
+    #[error(
+        "{host} did not answer within {seconds} s: check that a firewall or network policy lets this pod reach it"
+    )]
     Silent { host: String, seconds: u64 },
     /// HTTP where TLS was expected.
     #[error("the registry at {host} speaks plain HTTP: add `--insecure-registry {host}`")]
@@ -186,19 +187,35 @@ pub enum Problem {
     #[error("the registry at {host} speaks HTTPS: do not declare it insecure (`--insecure-registry`)")]
     NotPlainHttp { host: String },
     /// A certificate of an unknown authority.
-    #[error("the TLS certificate of {host} is signed by an unknown authority: name the authority's certificate with `--registry-certificate {host}=FILE.pem`, or do without the check with `--skip-tls-verify-registry {host}`")]
+    #[error(
+        "the TLS certificate of {host} is signed by an unknown authority: name the authority's certificate with `--registry-certificate {host}=FILE.pem`, or do without the check with `--skip-tls-verify-registry {host}`"
+    )]
     UntrustedCertificate { host: String },
     /// A certificate that is wrong in another way.
     #[error("the TLS certificate of {host} is not valid")]
-    InvalidCertificate { host: String, #[source] source: rustls::Error },
+    InvalidCertificate {
+        host: String,
+        #[source]
+        source: rustls::Error,
+    },
     /// Any other failure of TLS.
     #[error("no TLS connection with {host} came about")]
-    Tls { host: String, #[source] source: rustls::Error },
+    Tls {
+        host: String,
+        #[source]
+        source: rustls::Error,
+    },
     /// A connection that was lost or not made, for other reasons.
     #[error("the connection with {host} broke")]
-    Connection { host: String, #[source] source: reqwest::Error },
+    Connection {
+        host: String,
+        #[source]
+        source: reqwest::Error,
+    },
     /// Redirected from HTTPS to HTTP.
-    #[error("{host} redirects to {target} without encryption: add `--insecure-registry {target}` if that is meant")]
+    #[error(
+        "{host} redirects to {target} without encryption: add `--insecure-registry {target}` if that is meant"
+    )]
     InsecureRedirect { host: String, target: String },
 
     // Being let in.
@@ -213,7 +230,11 @@ pub enum Problem {
     Denied { host: String, whom: String, right: &'static str, repository: RepoName, detail: Detail },
     /// Credentials that cannot be read.
     #[error("the credentials for {host} cannot be read")]
-    Credentials { host: String, #[source] source: CredentialsError },
+    Credentials {
+        host: String,
+        #[source]
+        source: CredentialsError,
+    },
     /// A token service that would get a password without encryption.
     #[error("{host} asks to log in at {realm}, without encryption: the credentials were not sent")]
     InsecureRealm { host: String, realm: String },
@@ -231,13 +252,17 @@ pub enum Problem {
 
     // What came.
     /// Bytes that are not what their name says.
-    #[error("{host} sent content that does not match its digest: expected {expected}, got {actual}; a proxy or the registry's storage is damaged")]
+    #[error(
+        "{host} sent content that does not match its digest: expected {expected}, got {actual}; a proxy or the registry's storage is damaged"
+    )]
     WrongDigest { host: String, expected: Digest, actual: Digest },
     /// More bytes than announced.
     #[error("{host} sent more than the expected {expected} bytes")]
     TooLong { host: String, expected: u64 },
     /// Fewer bytes than announced, also after trying again.
-    #[error("{host} sent {received} of {expected} bytes, and {attempts} tries to get the rest brought nothing")]
+    #[error(
+        "{host} sent {received} of {expected} bytes, and {attempts} tries to get the rest brought nothing"
+    )]
     Truncated { host: String, expected: u64, received: u64, attempts: u32 },
     /// A manifest, token or error beyond its limit.
     #[error("{host} sent a {what} of more than {limit} bytes")]
@@ -248,7 +273,9 @@ pub enum Problem {
 
     // Refusals.
     /// 429 until patience ended.
-    #[error("{host} answered `too many requests` {attempts} times{wish}: log in to raise the limit, use a mirror (`--registry-mirror`), or try later{detail}")]
+    #[error(
+        "{host} answered `too many requests` {attempts} times{wish}: log in to raise the limit, use a mirror (`--registry-mirror`), or try later{detail}"
+    )]
     TooManyRequests { host: String, attempts: u32, wish: RetryWish, detail: Detail },
     /// 5xx until patience ended.
     #[error("{host} failed {attempts} times, last with status {status}{detail}")]
@@ -260,13 +287,19 @@ pub enum Problem {
     // Our side.
     /// What was to be sent cannot be read.
     #[error("the content to send cannot be read")]
-    Source { #[source] source: io::Error },
+    Source {
+        #[source]
+        source: io::Error,
+    },
     /// What was to be sent is not as long as was said.
     #[error("the content to send is not {expected} bytes long any more")]
     SourceChanged { expected: u64 },
     /// Settings that cannot be used.
     #[error("the settings for this registry cannot be used")]
-    Settings { #[source] source: SettingsError },
+    Settings {
+        #[source]
+        source: SettingsError,
+    },
 }
 
 /// How long the registry wanted us to wait, where that was more than the policy allows.

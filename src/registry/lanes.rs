@@ -33,8 +33,7 @@ impl Lanes {
     /// Three lanes of this width, or of one where it is zero.
     pub(super) fn new(width: usize) -> Self {
         let width = width.clamp(1, Semaphore::MAX_PERMITS);
-        let gate =
-            || Gate { semaphore: Arc::new(Semaphore::new(width)), width: AtomicUsize::new(width) };
+        let gate = || Gate { semaphore: Arc::new(Semaphore::new(width)), width: AtomicUsize::new(width) };
         Self([gate(), gate(), gate()])
     }
 

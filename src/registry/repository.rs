@@ -63,7 +63,11 @@ impl Endpoint {
     /// Asks, and turns every refusal into its problem.
     pub(super) async fn pull(&self, question: &Question<'_>) -> Result<Answer, RegistryError> {
         let answer = self.ask(question, &Scope::pull(&self.path)).await?;
-        if answer.response.status().is_success() { Ok(answer) } else { Err(self.refused(answer, question).await) }
+        if answer.response.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(self.refused(answer, question).await)
+        }
     }
 
     /// Asks with the rights of `scope`; the answer may be a refusal.
@@ -85,7 +89,7 @@ impl Endpoint {
     /// The error for a refusal.
     pub(super) async fn refused(&self, answer: Answer, question: &Question<'_>) -> RegistryError {
         let refusal = answer::refusal(answer.response).await;
-        self.host.problem(refusal, question.operation).await.during(question.operation)
+        self.host.problem(refusal, question.operation, &self.name()).await.during(question.operation)
     }
 
     /// The name by which credentials are found here.
@@ -95,7 +99,12 @@ impl Endpoint {
 }
 
 impl Repository {
-    pub(super) fn new(name: RepoName, pulled_from: Vec<Endpoint>, upstream: Endpoint, chunk_size: u64) -> Self {
+    pub(super) fn new(
+        name: RepoName,
+        pulled_from: Vec<Endpoint>,
+        upstream: Endpoint,
+        chunk_size: u64,
+    ) -> Self {
         Self { shared: Arc::new(Shared { name, pulled_from, upstream, chunk_size: chunk_size.max(1) }) }
     }
 

@@ -164,7 +164,9 @@ mod tests {
 
     #[test]
     fn some_statuses_pass() {
-        for (status, passes) in [(408, true), (429, true), (500, true), (503, true), (501, false), (404, false)] {
+        for (status, passes) in
+            [(408, true), (429, true), (500, true), (503, true), (501, false), (404, false)]
+        {
             assert_eq!(may_pass(StatusCode::from_u16(status).unwrap()), passes, "{status}");
         }
     }

@@ -56,10 +56,8 @@ pub(super) async fn ask(
         let (name, key) = (name.to_owned(), key.to_owned());
         return Err(CredentialsError::HelperFailed { name, key, message: printable(&message) });
     }
-    let answer: Answer = serde_json::from_slice(&stdout).map_err(|_| CredentialsError::HelperAnswer {
-        name: name.to_owned(),
-        key: key.to_owned(),
-    })?;
+    let answer: Answer = serde_json::from_slice(&stdout)
+        .map_err(|_| CredentialsError::HelperAnswer { name: name.to_owned(), key: key.to_owned() })?;
     Ok(match (answer.username.as_str(), answer.secret) {
         (_, secret) if secret.is_empty() => None,
         ("<token>", token) => Some(Login::IdentityToken { user: None, token }),
@@ -81,8 +79,7 @@ async fn converse(mut child: Child, key: &str) -> std::io::Result<Outcome> {
             _ => drop(stdin),
         }
     }
-    let (stdout, stderr) =
-        tokio::try_join!(read_some(child.stdout.take()), read_some(child.stderr.take()))?;
+    let (stdout, stderr) = tokio::try_join!(read_some(child.stdout.take()), read_some(child.stderr.take()))?;
     Ok(Outcome { success: child.wait().await?.success(), stdout, stderr })
 }
 

@@ -77,7 +77,8 @@ impl Credentials {
     /// Reads the configurations of all `places` that are there.
     pub fn load(places: &CredentialPlaces) -> Result<Self, CredentialsError> {
         let mut credentials = Self { helper_path: places.path.clone(), ..Self::default() };
-        if let Some(json) = places.docker_auth_config.as_ref().filter(|json| !json.reveal().trim().is_empty()) {
+        if let Some(json) = places.docker_auth_config.as_ref().filter(|json| !json.reveal().trim().is_empty())
+        {
             let origin = "$DOCKER_AUTH_CONFIG".to_owned();
             let config = DockerConfig::parse(json.reveal().as_bytes(), &origin)?;
             credentials.looked_in.push(origin.clone());
@@ -193,13 +194,17 @@ pub enum CredentialsError {
         key: String,
     },
     /// A helper's name that could lead out of the search path.
-    #[error("`{name}` is not the name of a credential helper: only letters, digits, `-`, `_` and `.` may be in it")]
+    #[error(
+        "`{name}` is not the name of a credential helper: only letters, digits, `-`, `_` and `.` may be in it"
+    )]
     HelperName {
         /// The name.
         name: String,
     },
     /// A helper program that is not installed.
-    #[error("`docker-credential-{name}` is not on the PATH: install it in this image, or put the login for {key} into `auths` of the docker config")]
+    #[error(
+        "`docker-credential-{name}` is not on the PATH: install it in this image, or put the login for {key} into `auths` of the docker config"
+    )]
     HelperMissing {
         /// The helper.
         name: String,

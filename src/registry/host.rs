@@ -1,0 +1,400 @@
+//! One registry: sending requests to it, with login, redirects, retries and limits.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::answer::{self, Refusal};
+use super::auth::{Authenticator, Grant, Scope};
+use super::challenge;
+use super::clients::Clients;
+use super::credentials::Credentials;
+use super::diagnosis::diagnose;
+use super::error::{Operation, Problem, RetryWish};
+use super::lanes::{Lane, Lanes};
+use super::repository;
+use super::retry::{self, RetryPolicy};
+use super::settings::{RegistrySettings, SettingsError};
+use super::token::TokenService;
+use super::traffic::{Meter, Traffic};
+use crate::image::RepoName;
+
+/// Registries redirect once, to their storage; a few more may be proxies.
+const REDIRECT_LIMIT: usize = 5;
+
+/// A registry, and all that its repositories share.
+#[derive(Debug)]
+pub(super) struct Host {
+    name: String,
+    base: Url,
+    clients: Arc<Clients>,
+    client: Client,
+    authenticator: Authenticator,
+    lanes: Lanes,
+    meter: Meter,
+    retry: RetryPolicy,
+    limit: Duration,
+    /// Nothing is sent before this moment, which the registry asked for with 429.
+    pause: Mutex<Option<Instant>>,
+}
+
+/// A request that can be sent again.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+    pub(super) scope: &'a Scope,
+    /// Whose credentials are used.
+    pub(super) repository: &'a RepoName,
+    pub(super) lane: Lane,
+    /// Whether others stand behind this host, so that patience is short.
+    pub(super) is_mirror: bool,
+}
+
+/// A response, and its place in the lane, which is given back when both are dropped.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Host {
+    pub(super) fn new(
+        name: &str,
+        settings: &RegistrySettings,
+        credentials: Arc<Credentials>,
+        clients: Arc<Clients>,
+    ) -> Result<Self, SettingsError> {
+        let scheme = if settings.is_plain(name) { "http" } else { "https" };
+        let address = if name == "docker.io" { "registry-1.docker.io" } else { name };
+        let invalid = || SettingsError::Host { host: name.to_owned() };
+        let base = Url::parse(&format!("{scheme}://{address}/v2/")).map_err(|_| invalid())?;
+        if base.path() != "/v2/"
+            || base.query().is_some()
+            || base.fragment().is_some()
+            || !base.username().is_empty()
+        {
+            return Err(invalid());
+        }
+        Ok(Self {
+            client: clients.client(name)?,
+            authenticator: Authenticator::new(name, credentials),
+            lanes: Lanes::new(settings.concurrency),
+            meter: Meter::default(),
+            retry: settings.retry,
+            limit: Duration::from_secs(settings.stall_seconds.max(1)),
+            pause: Mutex::new(None),
+            name: name.to_owned(),
+            base,
+            clients,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.meter.read()
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// How long a connection may stay silent.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    pub(super) fn retry(&self) -> RetryPolicy {
+        self.retry
+    }
+
+    /// The URL of `path` below `/v2/`. Whatever is odd in it is escaped.
+    pub(super) fn url(&self, path: &str) -> Result<Url, Problem> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| self.protocol("its address cannot have paths"))?
+            .pop_if_empty()
+            .extend(path.split('/'));
+        Ok(url)
+    }
+
+    /// Sends `call`, again where that may help. Every answer that is neither 401 nor worth another try is returned.
+    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Problem> {
+        let policy = if call.is_mirror { self.retry.for_mirror() } else { self.retry };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let permit = self.enter(call.lane).await;
+            let result = self.exchange(call).await;
+            let asked = match &result {
+                Ok(response) if !retry::may_pass(response.status()) => {
+                    return result.map(|response| Answer { response, permit });
+                }
+                Ok(response) => self.slow_down(call.lane, permit, response),
+                Err(problem) if problem.may_pass() => None,
+                Err(_) => return result.map(|response| Answer { response, permit: None }),
+            };
+            match (policy.delay(attempt, asked, retry::jitter()), result) {
+                (Some(delay), _) => tokio::time::sleep(delay).await,
+                (None, Err(problem)) => return Err(problem),
+                (None, Ok(response)) => {
+                    return Err(self.exhausted(answer::refusal(response).await, attempt, asked));
+                }
+            }
+        }
+    }
+
+    /// Sends a body that comes as a stream, once. `progress` is what the stream has given so far.
+    pub(super) async fn transfer(
+        &self,
+        call: &Call<'_>,
+        body: Body,
+        progress: &AtomicU64,
+    ) -> Result<(Response, Option<Grant>), Problem> {
+        let _permit = self.enter(call.lane).await;
+        let grant = self.grant(call).await?;
+        let request = self.request(call, &call.url, grant.as_ref())?.body(body);
+        let mut sending = std::pin::pin!(request.send());
+        let mut seen = progress.load(Ordering::Relaxed);
+        loop {
+            match tokio::time::timeout(self.limit, &mut sending).await {
+                Ok(Ok(response)) => {
+                    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                        self.slow_down(call.lane, None, &response);
+                    }
+                    return Ok((response, grant));
+                }
+                Ok(Err(error)) => return Err(diagnose(error, &self.name, self.limit)),
+                Err(_) => {
+                    let now = progress.load(Ordering::Relaxed);
+                    if now == seen {
+                        return Err(Problem::Silent {
+                            host: self.name.clone(),
+                            seconds: self.limit.as_secs(),
+                        });
+                    }
+                    seen = now;
+                }
+            }
+        }
+    }
+
+    /// One request with its login: at most one 401 is answered with a (new) login.
+    async fn exchange(&self, call: &Call<'_>) -> Result<Response, Problem> {
+        let mut was_challenged = false;
+        loop {
+            let grant = self.grant(call).await?;
+            let response = self.follow(call, grant.as_ref()).await?;
+            if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(response.url()) {
+                return Ok(response);
+            }
+            if !self.challenged(call, &response, grant.as_ref()).await || was_challenged {
+                return Err(self.unauthorised(response, grant).await);
+            }
+            was_challenged = true;
+        }
+    }
+
+    /// Learns from a 401; says whether there is a way to log in.
+    pub(super) async fn challenged(
+        &self,
+        call: &Call<'_>,
+        response: &Response,
+        used: Option<&Grant>,
+    ) -> bool {
+        match challenge::challenge(response.headers()) {
+            Some(challenge) => {
+                self.authenticator.refused(challenge, call.scope, used).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Sends a request and follows its redirects. The login goes no further than this registry.
+    async fn follow(&self, call: &Call<'_>, grant: Option<&Grant>) -> Result<Response, Problem> {
+        let mut url = call.url.clone();
+        let mut grant = grant;
+        for _ in 0..=REDIRECT_LIMIT {
+            let host = authority(&url);
+            let mut request = self.request(call, &url, grant)?;
+            if let Some(body) = &call.body {
+                request = request.body(body.clone());
+                self.meter.sent(body.len());
+            }
+            let response = within(self.limit, &host, request.send())
+                .await?
+                .map_err(|error| diagnose(error, &host, self.limit))?;
+            let may_follow = matches!(call.method, Method::GET | Method::HEAD);
+            if !(may_follow && response.status().is_redirection()) {
+                return Ok(response);
+            }
+            url = self.location(&url, &response)?;
+            grant = grant.filter(|_| self.is_own(&url));
+        }
+        Err(self.protocol(&format!("it redirects more than {REDIRECT_LIMIT} times")))
+    }
+
+    fn request(&self, call: &Call<'_>, url: &Url, grant: Option<&Grant>) -> Result<RequestBuilder, Problem> {
+        self.meter.request();
+        let client = if self.is_own(url) {
+            self.client.clone()
+        } else {
+            self.clients.client(&authority(url)).map_err(|source| Problem::Settings { source })?
+        };
+        let request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
+        Ok(match grant {
+            Some(grant) if self.is_own(url) => request.header(AUTHORIZATION, &grant.header),
+            _ => request,
+        })
+    }
+
+    /// Where a response to a request for `url` sends us.
+    pub(super) fn location(&self, url: &Url, response: &Response) -> Result<Url, Problem> {
+        let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let text = text.ok_or_else(|| self.protocol("a `Location` header is missing or unreadable"))?;
+        let mut target = url
+            .join(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| self.protocol("a `Location` header does not hold a URL"))?;
+        // A registry behind a proxy that ends TLS often does not know that its clients speak TLS.
+        if url.scheme() == "https" && target.scheme() == "http" && target.host() == url.host() {
+            let port = target.port();
+            if target.set_scheme("https").is_ok() && port.is_none() && target.set_port(url.port()).is_err() {
+                return Err(self.protocol("a `Location` header does not hold a URL"));
+            }
+        }
+        let host = authority(&target);
+        if url.scheme() == "https" && target.scheme() == "http" && !self.clients.is_plain(&host) {
+            return Err(Problem::InsecureRedirect { host: self.name.clone(), target: host });
+        }
+        Ok(target)
+    }
+
+    /// Reads a small body.
+    pub(super) async fn read(
+        &self,
+        answer: Answer,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<Bytes, Problem> {
+        let reading = answer::read_all(&self.name, answer.response, what, limit);
+        let bytes = within(self.limit, &self.name, reading).await??;
+        self.meter.received(bytes.len());
+        Ok(bytes)
+    }
+
+    /// The problem behind a refusal.
+    pub(super) async fn problem(
+        &self,
+        refusal: Refusal,
+        operation: &Operation,
+        repository: &RepoName,
+    ) -> Problem {
+        if retry::may_pass(refusal.status) {
+            return self.exhausted(refusal, 1, None);
+        }
+        let whom = self.authenticator.whom(repository).await;
+        repository::problem(&self.name, whom, refusal, operation)
+    }
+
+    pub(super) fn protocol(&self, reason: &str) -> Problem {
+        Problem::Protocol { host: self.name.clone(), reason: reason.to_owned() }
+    }
+
+    async fn grant(&self, call: &Call<'_>) -> Result<Option<Grant>, Problem> {
+        let tokens = TokenService {
+            host: &self.name,
+            is_plain: self.base.scheme() == "http",
+            clients: &self.clients,
+            meter: &self.meter,
+            retry: self.retry,
+            limit: self.limit,
+            looked_in: self.authenticator.looked_in(),
+        };
+        self.authenticator.grant(call.scope, call.repository, &tokens).await
+    }
+
+    /// The problem of a 401 that no login helps against.
+    pub(super) async fn unauthorised(&self, response: Response, grant: Option<Grant>) -> Problem {
+        let host = self.name.clone();
+        let detail = answer::refusal(response).await.detail;
+        match grant.and_then(|grant| grant.origin) {
+            Some(origin) => Problem::CredentialsRefused { host, origin, detail },
+            None => Problem::NoCredentials { host, looked_in: self.authenticator.looked_in(), detail },
+        }
+    }
+
+    fn exhausted(&self, refusal: Refusal, attempts: u32, wish: Option<Duration>) -> Problem {
+        let (host, detail) = (self.name.clone(), refusal.detail);
+        match refusal.status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                Problem::TooManyRequests { host, attempts, wish: RetryWish(wish), detail }
+            }
+            status => Problem::ServerFailed { host, attempts, status: status.as_u16(), detail },
+        }
+    }
+
+    async fn enter(&self, lane: Lane) -> Option<OwnedSemaphorePermit> {
+        let permit = self.lanes.enter(lane).await;
+        let pause = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = pause {
+            tokio::time::sleep_until(until).await;
+        }
+        permit
+    }
+
+    /// Takes note of an answer that may pass; after 429 fewer requests go at once, and none before the time it
+    /// names. Returns that time.
+    fn slow_down(
+        &self,
+        lane: Lane,
+        permit: Option<OwnedSemaphorePermit>,
+        response: &Response,
+    ) -> Option<Duration> {
+        let asked = retry::retry_after(response.headers(), Timestamp::now());
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            self.lanes.narrow(lane, permit);
+            if let Some(wait) = asked.filter(|wait| wait.as_secs() <= self.retry.patience_seconds) {
+                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
+            }
+        }
+        asked
+    }
+
+    /// Whether `url` is at this registry itself.
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+}
+
+/// `host[:port]` of a URL, as registries are named in settings.
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// What `future` gives, where it does so within `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    host: &str,
+    future: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    tokio::time::timeout(limit, future)
+        .await
+        .map_err(|_| Problem::Silent { host: host.to_owned(), seconds: limit.as_secs() })
+}
