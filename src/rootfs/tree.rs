@@ -85,6 +85,13 @@ pub enum ContentSource {
     },
     /// Here: the text of a here-document.
     Inline(Arc<[u8]>),
+    /// In a file of the builder's own, from `offset` on: an unpacked archive.
+    File {
+        /// The file.
+        path: Arc<Path>,
+        /// Position of the first byte.
+        offset: u64,
+    },
 }
 
 /// Where a path leads.

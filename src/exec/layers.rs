@@ -1,0 +1,396 @@
+//! Layers and their blobs, wherever they are, as something to read.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use futures_util::StreamExt as _;
+
+use crate::event::{ActivityKind, Events};
+use crate::image::{ImageRef, Layer, RepoName};
+use crate::layer::{DecompressError, DiffId, Digest, Hashing, LayerIndex, TarError, decompress_layer};
+use crate::registry::{Registries, RegistryError, SettingsError};
+use crate::store::{Incoming, Store, StoreError};
+
+/// A layer of an image in the making, and where its blob can be had when the store does not have it.
+#[derive(Debug, Clone)]
+pub struct ImageLayer {
+    /// The layer.
+    pub layer: Layer,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a layer's blob is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In the store: it was made by a build.
+    Store,
+    /// In a repository, whether or not the store has it too.
+    Registry(RepoName),
+    /// In an OCI image layout.
+    Layout(PathBuf),
+}
+
+/// Why a layer cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// Its registry does not give it.
+    #[error("cannot fetch layer {digest}")]
+    Fetch {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: RegistryError,
+    },
+    /// The registry cannot even be asked.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It was pruned from the store.
+    #[error("layer {digest} is not in the store any more; build again with `--no-cache`")]
+    Gone {
+        /// The blob.
+        digest: Digest,
+    },
+    /// Its blob is of no known kind.
+    #[error("cannot read layer {digest}")]
+    Compression {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: DecompressError,
+    },
+    /// Its blob cannot be read to the end.
+    #[error("cannot read layer {digest}")]
+    Read {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its tar is not acceptable.
+    #[error("layer {digest} is not a usable layer")]
+    Tar {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: TarError,
+    },
+}
+
+/// The layers of one build: each is fetched at most once, and what it lists is read at most once.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    registries: Registries,
+    events: Events,
+    runtime: tokio::runtime::Handle,
+    arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
+    indexes: Mutex<HashMap<DiffId, Arc<Mutex<Option<Arc<LayerIndex>>>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks protect is only ever replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Layers {
+    /// The layers of a build that runs in the current tokio runtime.
+    pub fn new(store: Arc<Store>, registries: Registries, events: Events) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        let shared =
+            Shared { store, registries, events, runtime, arriving: Mutex::default(), indexes: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The store behind.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// The registries behind.
+    pub fn registries(&self) -> &Registries {
+        &self.shared.registries
+    }
+
+    /// The compressed blob, from its beginning. While it is still arriving, reading waits for what is not here yet.
+    pub fn open_blob(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
+        let descriptor = &layer.layer.descriptor;
+        let mut arriving = lock(&self.shared.arriving);
+        if let Some(incoming) = arriving.get(&descriptor.digest) {
+            return Ok(Box::new(incoming.follow()?));
+        }
+        if self.shared.store.has_blob(descriptor) {
+            return Ok(Box::new(self.shared.store.open_blob(descriptor.digest)?));
+        }
+        let incoming = self.shared.store.receive_blob(descriptor)?;
+        let reader = incoming.follow()?;
+        match &layer.origin {
+            Origin::Store => return Err(LayerError::Gone { digest: descriptor.digest }),
+            Origin::Layout(path) => self.copy_from_layout(path, layer, &incoming),
+            Origin::Registry(repository) => self.fetch(repository, layer, &incoming)?,
+        }
+        arriving.insert(descriptor.digest, incoming);
+        Ok(Box::new(reader))
+    }
+
+    /// Waits until the store has the blob. Blocks.
+    pub fn complete_blob(&self, layer: &ImageLayer) -> Result<PathBuf, LayerError> {
+        let descriptor = &layer.layer.descriptor;
+        if !self.shared.store.has_blob(descriptor) {
+            let read = |source| LayerError::Read { digest: descriptor.digest, source };
+            io::copy(&mut self.open_blob(layer)?, &mut io::sink()).map_err(read)?;
+        }
+        Ok(self.shared.store.blob_path(descriptor.digest))
+    }
+
+    /// Begins to download a blob into `incoming`.
+    fn fetch(&self, repository: &RepoName, layer: &ImageLayer, incoming: &Arc<Incoming>) -> Result<(), LayerError> {
+        let source = self.shared.registries.repository(repository)?;
+        let descriptor = layer.layer.descriptor.clone();
+        let name = ImageRef::by_digest(repository.clone(), descriptor.digest);
+        let activity = self.shared.events.begin(ActivityKind::Pull, format!("pull {}", shortened(&name)));
+        let incoming = Arc::clone(incoming);
+        self.shared.runtime.spawn(async move {
+            let received = async {
+                let mut stream = source.blob(&descriptor).await.map_err(|error| chain(&error))?;
+                let mut done = 0;
+                while let Some(bytes) = stream.next().await {
+                    let bytes = bytes.map_err(|error| chain(&error))?;
+                    incoming.append(&bytes).map_err(|error| chain(&error))?;
+                    done += bytes.len() as u64;
+                    activity.progress(done, Some(descriptor.size));
+                }
+                incoming.finish().map_err(|error| chain(&error))
+            };
+            match received.await {
+                Ok(()) => activity.done(),
+                // The followers report it; the activity ends as failed.
+                Err(reason) => incoming.fail(&reason),
+            }
+        });
+        Ok(())
+    }
+
+    /// Copies a blob out of a layout, checking its digest, so that what is built from it cannot change under us.
+    fn copy_from_layout(&self, layout: &std::path::Path, layer: &ImageLayer, incoming: &Arc<Incoming>) {
+        let expected = layer.layer.descriptor.digest;
+        let path = layout.join("blobs/sha256").join(expected.hex());
+        let incoming = Arc::clone(incoming);
+        self.shared.runtime.spawn_blocking(move || {
+            let copied = || -> Result<(), String> {
+                let file = std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let mut file = Hashing::new(file);
+                let mut buffer = vec![0; 128 << 10];
+                loop {
+                    let count = file.read(&mut buffer).map_err(|error| format!("{}: {error}", path.display()))?;
+                    if count == 0 {
+                        break;
+                    }
+                    incoming.append(&buffer[..count]).map_err(|error| chain(&error))?;
+                }
+                let (_, actual, _) = file.finish();
+                if actual != expected {
+                    return Err(format!("{} is damaged: its digest is {actual}", path.display()));
+                }
+                incoming.finish().map_err(|error| chain(&error))
+            };
+            if let Err(reason) = copied() {
+                incoming.fail(&reason);
+            }
+        });
+    }
+
+    /// The uncompressed tar; its end is an error if it is not the layer it should be. What the layer lists is kept
+    /// on the way, if it is not known yet.
+    pub fn open_tar(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
+        let tar = self.open_verified(layer)?;
+        let slot = self.slot(layer.layer.diff_id);
+        let known = match slot.try_lock() {
+            Ok(index) => index.is_some() || self.shared.store.layer_index(layer.layer.diff_id)?.is_some(),
+            // Somebody is reading it right now.
+            Err(_) => true,
+        };
+        if known {
+            return Ok(Box::new(tar));
+        }
+        Ok(Box::new(Indexing::new(tar, self.clone(), layer.layer.diff_id)))
+    }
+
+    fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {
+        let descriptor = &layer.layer.descriptor;
+        let blob = self.open_blob(layer)?;
+        let tar = decompress_layer(blob, &descriptor.media_type)
+            .map_err(|source| LayerError::Compression { digest: descriptor.digest, source })?;
+        Ok(Verified { tar: Some(Hashing::new(tar)), expected: layer.layer.diff_id })
+    }
+
+    /// What the layer lists: from memory, from the store, or by reading the layer once. Blocks.
+    pub fn index(&self, layer: &ImageLayer) -> Result<Arc<LayerIndex>, LayerError> {
+        let slot = self.slot(layer.layer.diff_id);
+        let mut index = lock(&slot);
+        if let Some(index) = &*index {
+            return Ok(Arc::clone(index));
+        }
+        let found = if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
+            found
+        } else {
+            let tar = self.open_verified(layer)?;
+            let digest = layer.layer.descriptor.digest;
+            let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
+            self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
+            read
+        };
+        Ok(Arc::clone(index.insert(Arc::new(found))))
+    }
+
+    /// Remembers what a layer lists that was just made.
+    pub fn keep_index(&self, diff_id: DiffId, index: LayerIndex) -> Result<(), StoreError> {
+        self.shared.store.keep_layer_index(diff_id, &index)?;
+        lock(&self.slot(diff_id)).get_or_insert_with(|| Arc::new(index));
+        Ok(())
+    }
+
+    fn slot(&self, diff_id: DiffId) -> Arc<Mutex<Option<Arc<LayerIndex>>>> {
+        Arc::clone(lock(&self.shared.indexes).entry(diff_id).or_default())
+    }
+}
+
+/// `name@sha256:0123456789ab`: enough of a digest to recognise it.
+fn shortened(name: &ImageRef) -> String {
+    let text = name.to_string();
+    match text.split_once("@sha256:") {
+        Some((name, hex)) => format!("{name}@{}", &hex[..hex.len().min(12)]),
+        None => text,
+    }
+}
+
+/// An error with all its causes, for those who only hear of it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Reads a tar whose digest is known before, and fails at its end if it was another one.
+struct Verified {
+    tar: Option<Hashing<Box<dyn Read + Send>>>,
+    expected: DiffId,
+}
+
+impl Read for Verified {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tar) = &mut self.tar else { return Ok(0) };
+        let count = tar.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            let actual = self.tar.take().map(|tar| DiffId(tar.finish().1));
+            if actual != Some(self.expected) {
+                let expected = self.expected;
+                return Err(io::Error::other(format!("the uncompressed layer is not {expected}, as the config says")));
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// How many blocks the reader of a layer may be ahead of who makes its index.
+const BLOCKS_AHEAD: usize = 16;
+
+/// Makes a layer's index from the bytes that another one reads.
+struct Indexing {
+    tar: Verified,
+    layers: Layers,
+    diff_id: DiffId,
+    blocks: Option<SyncSender<Vec<u8>>>,
+    thread: Option<JoinHandle<Result<LayerIndex, TarError>>>,
+}
+
+impl Indexing {
+    fn new(tar: Verified, layers: Layers, diff_id: DiffId) -> Self {
+        let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
+        let thread = std::thread::spawn(move || LayerIndex::read(Blocks { receiver, block: Vec::new(), at: 0 }));
+        Self { tar, layers, diff_id, blocks: Some(blocks), thread: Some(thread) }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.blocks = None;
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let index = thread.join().map_err(|_| io::Error::other("the thread that lists the layer is gone"))?;
+        let index = index.map_err(io::Error::other)?;
+        self.layers.keep_index(self.diff_id, index).map_err(io::Error::other)
+    }
+}
+
+impl Read for Indexing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.tar.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.finish()?;
+            return Ok(0);
+        }
+        // When the other end is gone it has found something wrong, which `finish` reports.
+        let gone = self.blocks.as_ref().is_some_and(|blocks| blocks.send(buffer[..count].to_vec()).is_err());
+        if gone {
+            self.finish()?;
+        }
+        Ok(count)
+    }
+}
+
+/// The receiving end: blocks as a stream.
+struct Blocks {
+    receiver: Receiver<Vec<u8>>,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Blocks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.block.len() {
+            match self.receiver.recv() {
+                Ok(block) => (self.block, self.at) = (block, 0),
+                // The layer has ended, or reading it was given up.
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.block.len() - self.at);
+        buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_tar_is_noticed_at_its_end() {
+        let expected = DiffId(Digest::of("right"));
+        for (text, is_right) in [("right", true), ("wrong", false)] {
+            let tar: Box<dyn Read + Send> = Box::new(io::Cursor::new(text));
+            let mut verified = Verified { tar: Some(Hashing::new(tar)), expected };
+            assert_eq!(verified.read_to_end(&mut Vec::new()).is_ok(), is_right);
+        }
+    }
+}
