@@ -165,6 +165,8 @@ for name in ["User", "WorkingDir", "Entrypoint", "Cmd", "ExposedPorts", "Env", "
     print(f"{name:12}", json.dumps(config.get(name)))
 expected = {"User": "nodejs", "WorkingDir": "/app", "Cmd": ["node", "src/server.js"]}
 wrong = [name for name, value in expected.items() if config.get(name) != value]
+if (config.get("Healthcheck") or {}).get("Test") != ["CMD", "node", "src/healthcheck.js"]:
+    wrong.append("Healthcheck")
 wrong += [text for text in ("NODE_ENV=production", "PORT=3000") if text not in config["Env"]]
 sys.exit(f"unexpected: {wrong}" if wrong else 0)
 PYTHON
