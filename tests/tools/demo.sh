@@ -168,7 +168,9 @@ wrong = [name for name, value in expected.items() if config.get(name) != value]
 if (config.get("Healthcheck") or {}).get("Test") != ["CMD", "node", "src/healthcheck.js"]:
     wrong.append("Healthcheck")
 wrong += [text for text in ("NODE_ENV=production", "PORT=3000") if text not in config["Env"]]
-sys.exit(f"unexpected: {wrong}" if wrong else 0)
+if wrong:
+    print("not as the Dockerfile says:", ", ".join(wrong))
+    sys.exit(1)
 PYTHON
     good "an independent tool reads it, and it is the image of the Dockerfile"
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Starts and stops real registries (Debian's docker-registry) on loopback, for bash scripts:
 #
 #   source tests/tools/registry.sh

@@ -38,7 +38,7 @@ fetch_node() {
     local into=$cache/$package-$node_version
     if [ ! -d "$into" ]; then
         say "fetching $package $node_version from the npm registry"
-        (cd "$work" && npm pack --silent "$package@$node_version" >/dev/null) ||
+        (cd "$work" && npm pack --loglevel=error "$package@$node_version" >/dev/null) ||
             fail "npm could not fetch $package@$node_version: is the npm registry reachable?"
         mkdir "$work/node"
         tar -xzf "$work/$package-$node_version.tgz" -C "$work/node" --strip-components=1 package/bin package/LICENSE
