@@ -13,6 +13,7 @@ fail() {
 }
 
 missing=()
+optional=() # wanted where the distribution has it
 
 # need PROGRAM PACKAGE...: the packages are wanted when the program is not on the path.
 need() {
@@ -43,6 +44,8 @@ need_group() {
             need_group demo
             need_group stand-in
             need buildah buildah
+            # Newer versions of buildah look for it even when a build shares the host's network.
+            [ -x /usr/lib/podman/netavark ] || optional+=(netavark)
             need curl curl
             need jq jq
             ;;
@@ -64,25 +67,43 @@ as_root() {
 }
 
 install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+        -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >&2
 }
 
 [ $# -gt 0 ] || set -- build tests
 for group in "$@"; do need_group "$group"; done
-[ ${#missing[@]} -gt 0 ] || exit 0
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+[ $((${#missing[@]} + ${#optional[@]})) -gt 0 ] || exit 0
 
 command -v apt-get >/dev/null ||
     fail "this machine has no apt-get; please install what provides: ${missing[*]}"
 if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+    [ ${#missing[@]} -gt 0 ] || exit 0
     fail "missing packages; as root run: apt-get install ${missing[*]}"
 fi
 
+updated=''
+update() {
+    say "updating the package lists first"
+    as_root apt-get update -qq >&2 || fail "apt-get could not update the package lists (see above)"
+    updated=yes
+}
+
+known() { apt-cache show "$@" >/dev/null 2>&1; }
+
+known apt "${missing[@]}" || update
+for package in "${optional[@]}"; do
+    ! known "$package" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+
 say "installing ${missing[*]}"
 forbid_services
-if ! apt-cache show "${missing[@]}" >/dev/null 2>&1 || ! install "${missing[@]}"; then
-    say "updating the package lists first"
-    as_root apt-get update -qq >&2
+if ! install "${missing[@]}"; then
+    # The lists may be older than what the archive still holds.
+    [ -z "$updated" ] || fail "apt-get could not install ${missing[*]} (see above)"
+    update
     install "${missing[@]}" || fail "apt-get could not install ${missing[*]} (see above)"
 fi
 case " ${missing[*]} " in
