@@ -96,7 +96,7 @@ build_cooper() {
     start=$(now)
     say "cargo build --release (some minutes the first time)"
     (cd "$root" && cargo build --release --locked --bin cooper) || fail "Cooper does not compile"
-    cooper=${CARGO_TARGET_DIR:-$root/target}/release/cooper
+    cooper=$(cd "$root" && realpath "${CARGO_TARGET_DIR:-target}/release/cooper")
     good "built in $(elapsed "$start"): $(du -h "$cooper" | cut -f1), $("$cooper" --version)"
 }
 
@@ -127,7 +127,7 @@ provide_base() {
         good "the real one, from Docker Hub, in $(elapsed "$start")"
         return
     fi
-    say "Docker Hub cannot be reached from here: assembling a stand-in"
+    say "Docker Hub does not give it to this machine: assembling a stand-in"
     "$tools/packages.sh" stand-in || fail "the stand-in's parts cannot be installed"
     "$tools/stand-in-base.sh" "$work/base" 2>&1 | indent
     quietly "the registry does not take the stand-in" \

@@ -11,6 +11,8 @@ set -euo pipefail
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${CARGO_TARGET_DIR:-$(cd "$tools/../.." && pwd)/target}/test-tools
+mkdir -p "$cache"
+cache=$(realpath "$cache")
 tag=20-alpine
 node_version=20.20.2
 
@@ -67,7 +69,6 @@ assemble() {
     say "made $ready ($(du -sh "$ready" | cut -f1))"
 }
 
-mkdir -p "$cache"
 if [ ! -d "$ready" ]; then
     # Tests run side by side: one makes it, the others wait.
     exec 9>"$cache/stand-in.lock"
