@@ -12,18 +12,33 @@
 
 mod ast;
 mod code;
+mod csv;
 mod diagnostic;
 mod directive;
 mod expand;
+mod flags;
+mod heredoc;
+mod json;
+mod lines;
 mod parse;
+mod parts;
+mod remote;
 mod source;
+mod statement;
+mod suggest;
+mod value;
 mod word;
 
 pub use ast::*;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, PlacedDiagnostic, Severity};
-pub use directive::{Check, Directives, Escape, Rules};
+pub use directive::{Check, Directives, Escape, ParseCheckError, Rules};
 pub use expand::{Expanded, Undefined, Variables, expand, expand_heredoc, expand_words};
 pub use parse::{parse, parse_onbuild};
+pub use remote::RemoteSource;
 pub use source::{LineColumn, Source, Span};
+pub use value::{
+    Chmod, ParseChmodError, ParseDurationError, ParsePortError, ParseSignalError, PortSpec, Protocol, parse_chmod,
+    parse_duration, parse_port_spec, parse_signal,
+};
 pub use word::Word;

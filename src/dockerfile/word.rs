@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use super::source::Span;
 
-/// A piece of an instruction's text, as written: quotes, escapes and `$` are not processed, but continuations
+/// A part of an instruction's text, as written: quotes, escapes and `$` are not processed, but continuations
 /// are joined (and the escapes of the JSON form resolved), so that the text may differ from the source at its span.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Word {
     /// The text.
     pub text: String,
-    /// Where it was written, from its first byte to its last.
+    /// Where it was written, from its first byte up to behind its last.
     pub span: Span,
     /// Where the pieces of the text come from: each piece of text from its offset on is a verbatim copy of the
     /// source from its offset on. Empty when the text is the source at the span.
@@ -20,9 +20,9 @@ pub struct Word {
 
 /// The beginning of a verbatim run: its offset in the text and in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) text: usize,
-    pub(super) source: usize,
+struct Piece {
+    text: usize,
+    source: usize,
 }
 
 impl Word {
@@ -30,11 +30,6 @@ impl Word {
     /// and is blamed on `span`.
     pub fn new(text: impl Into<String>, span: Span) -> Self {
         Self { text: text.into(), span, pieces: Vec::new() }
-    }
-
-    #[expect(dead_code, reason = "the parser comes next")]
-    pub(super) fn with_pieces(text: String, span: Span, pieces: Vec<Piece>) -> Self {
-        Self { text, span, pieces }
     }
 
     /// Where the given byte range of the text was written. Ranges outside of the text are cut to it.
@@ -70,7 +65,16 @@ impl Word {
         Word { text, span, pieces }
     }
 
-    fn source_offset(&self, offset: usize) -> usize {
+    /// The word without blanks around it.
+    #[must_use]
+    pub(super) fn trim(&self) -> Word {
+        let start = self.text.len() - self.text.trim_start().len();
+        let end = self.text.trim_end().len();
+        self.slice(start..end.max(start))
+    }
+
+    /// Where the byte of the text at `offset` stands in the source.
+    pub(super) fn source_offset(&self, offset: usize) -> usize {
         let offset = offset.min(self.text.len());
         let index = self.pieces.partition_point(|piece| piece.text <= offset);
         let source = match index.checked_sub(1).and_then(|index| self.pieces.get(index)) {
@@ -78,6 +82,54 @@ impl Word {
             None => self.span.start + offset,
         };
         source.clamp(self.span.start, self.span.end)
+    }
+}
+
+/// Puts a [`Word`] together from verbatim pieces of the source.
+#[derive(Debug, Default)]
+pub(super) struct WordBuilder {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+impl WordBuilder {
+    /// Appends `text`, which stands in the source at `source`.
+    pub(super) fn push(&mut self, text: &str, source: usize) {
+        if text.is_empty() {
+            return;
+        }
+        let continues =
+            self.pieces.last().is_some_and(|piece| piece.source + (self.text.len() - piece.text) == source);
+        if !continues {
+            self.pieces.push(Piece { text: self.text.len(), source });
+        }
+        self.text.push_str(text);
+    }
+
+    /// Appends a word.
+    pub(super) fn push_word(&mut self, word: &Word) {
+        if word.pieces.is_empty() {
+            return self.push(&word.text, word.span.start);
+        }
+        for (index, piece) in word.pieces.iter().enumerate() {
+            let end = word.pieces.get(index + 1).map_or(word.text.len(), |next| next.text);
+            self.push(word.text.get(piece.text..end).unwrap_or_default(), piece.source);
+        }
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The word, written at `span`.
+    pub(super) fn finish(self, span: Span) -> Word {
+        let verbatim = match self.pieces.as_slice() {
+            [] => true,
+            [piece] => piece.source == span.start,
+            _ => false,
+        };
+        Word { text: self.text, span, pieces: if verbatim { Vec::new() } else { self.pieces } }
     }
 }
 

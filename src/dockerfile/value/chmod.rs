@@ -1,0 +1,246 @@
+//! Modes of files as `chmod(1)` takes them.
+
+/// What `--chmod` does to a mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chmod {
+    /// Replaces it by these bits, at most `0o7777`.
+    Octal(u32),
+    /// Changes it step by step.
+    Symbolic(Vec<ModeChange>),
+}
+
+/// One `u+x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModeChange {
+    /// Bits of user, group, others that may change: of `0o777`.
+    who: u32,
+    operation: Operation,
+    permissions: Permissions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Add,
+    Remove,
+    Set,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Permissions {
+    /// `rwxXst`.
+    Bits {
+        /// `r`, `w`, `x` as in `0o7`.
+        bits: u32,
+        /// `X`: execute if it is a directory or somebody may execute already.
+        conditional: bool,
+        /// `s`.
+        set_id: bool,
+        /// `t`.
+        sticky: bool,
+    },
+    /// What user (6), group (3) or others (0) have: the shift.
+    CopyOf(u32),
+}
+
+/// Why a text is no mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseChmodError {
+    /// A number that is not octal or too large.
+    #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
+    Octal(String),
+    /// No number, but nothing symbolic either.
+    #[error("invalid chmod parameter: '{0}'. it should be octal like 0755 or symbolic like u=rwX,go=rX")]
+    Symbolic(String),
+}
+
+const SET_USER: u32 = 0o4000;
+const SET_GROUP: u32 = 0o2000;
+const STICKY: u32 = 0o1000;
+
+/// Parses the value of `--chmod`, variables expanded: octal digits up to 07777, or symbolic as in `chmod(1)`,
+/// where a missing "who" means all (there is no umask in a build).
+pub fn parse_chmod(text: &str) -> Result<Chmod, ParseChmodError> {
+    if text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '-' && text.len() > 1) {
+        let octal = || ParseChmodError::Octal(text.to_owned());
+        if !text.is_empty() && text.starts_with('-') && !text[1..].starts_with(|c: char| c.is_ascii_digit()) {
+            return parse_symbolic(text);
+        }
+        if !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(octal());
+        }
+        let mode = u32::from_str_radix(text, 8).map_err(|_| octal())?;
+        return if mode <= 0o7777 { Ok(Chmod::Octal(mode)) } else { Err(octal()) };
+    }
+    parse_symbolic(text)
+}
+
+fn parse_symbolic(text: &str) -> Result<Chmod, ParseChmodError> {
+    let mut changes = Vec::new();
+    for clause in text.split(',') {
+        parse_clause(clause, &mut changes).ok_or_else(|| ParseChmodError::Symbolic(text.to_owned()))?;
+    }
+    Ok(Chmod::Symbolic(changes))
+}
+
+/// `[ugoa]*([-+=]([rwxXst]*|[ugo]))+`
+fn parse_clause(clause: &str, changes: &mut Vec<ModeChange>) -> Option<()> {
+    let rest = clause.trim_start_matches(['u', 'g', 'o', 'a']);
+    let named = clause.strip_suffix(rest)?;
+    let who = named.chars().fold(0, |who, c| who | class(c));
+    let who = if named.is_empty() { 0o777 } else { who };
+    let mut rest = rest;
+    loop {
+        let operation = match rest.chars().next()? {
+            '+' => Operation::Add,
+            '-' => Operation::Remove,
+            '=' => Operation::Set,
+            _ => return None,
+        };
+        let after = rest.get(1..)?;
+        let next = after.find(['+', '-', '=']).unwrap_or(after.len());
+        let permissions = parse_permissions(after.get(..next)?)?;
+        changes.push(ModeChange { who, operation, permissions });
+        rest = after.get(next..)?;
+        if rest.is_empty() {
+            return Some(());
+        }
+    }
+}
+
+fn class(c: char) -> u32 {
+    match c {
+        'u' => 0o700,
+        'g' => 0o070,
+        'o' => 0o007,
+        _ => 0o777,
+    }
+}
+
+fn parse_permissions(text: &str) -> Option<Permissions> {
+    match text {
+        "u" => return Some(Permissions::CopyOf(6)),
+        "g" => return Some(Permissions::CopyOf(3)),
+        "o" => return Some(Permissions::CopyOf(0)),
+        _ => {}
+    }
+    let (mut bits, mut conditional, mut set_id, mut sticky) = (0, false, false, false);
+    for c in text.chars() {
+        match c {
+            'r' => bits |= 4,
+            'w' => bits |= 2,
+            'x' => bits |= 1,
+            'X' => conditional = true,
+            's' => set_id = true,
+            't' => sticky = true,
+            _ => return None,
+        }
+    }
+    Some(Permissions::Bits { bits, conditional, set_id, sticky })
+}
+
+impl Chmod {
+    /// The mode that a file of `mode` gets.
+    pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
+        match self {
+            Self::Octal(bits) => *bits,
+            Self::Symbolic(changes) => {
+                changes.iter().fold(mode & 0o7777, |mode, change| change.apply(mode, is_directory))
+            }
+        }
+    }
+}
+
+impl ModeChange {
+    fn apply(self, mode: u32, is_directory: bool) -> u32 {
+        let bits = self.bits(mode, is_directory);
+        match self.operation {
+            Operation::Add => mode | bits,
+            Operation::Remove => mode & !bits,
+            Operation::Set => {
+                // `=` also takes set-id bits away, but chmod(1) keeps those of directories unless they are named.
+                let special = if is_directory { 0 } else { self.set_id_bits() };
+                let sticky = if self.who == 0o777 && !is_directory { STICKY } else { 0 };
+                mode & !(self.who | special | sticky) | bits
+            }
+        }
+    }
+
+    /// The bits that are named, for those that are named.
+    fn bits(self, mode: u32, is_directory: bool) -> u32 {
+        match self.permissions {
+            Permissions::CopyOf(shift) => {
+                let bits = mode >> shift & 7;
+                (bits << 6 | bits << 3 | bits) & self.who
+            }
+            Permissions::Bits { bits, conditional, set_id, sticky } => {
+                let execute = conditional && (is_directory || mode & 0o111 != 0);
+                let bits = bits | u32::from(execute);
+                let mut bits = (bits << 6 | bits << 3 | bits) & self.who;
+                if set_id {
+                    bits |= self.set_id_bits();
+                }
+                if sticky {
+                    bits |= STICKY;
+                }
+                bits
+            }
+        }
+    }
+
+    /// The set-id bits of those that are named.
+    fn set_id_bits(self) -> u32 {
+        let user = if self.who & 0o700 == 0 { 0 } else { SET_USER };
+        let group = if self.who & 0o070 == 0 { 0 } else { SET_GROUP };
+        user | group
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn applies_modes() {
+        for (text, before, is_directory, after) in [
+            // 1.8: octal 0–07777
+            ("755", 0o644, false, 0o755),
+            ("0", 0o644, false, 0),
+            ("07777", 0, false, 0o7777),
+            // 1.8: symbolic (`+x`, `g=u`, `u=rwX,go=rX`, capital X conditional)
+            ("+x", 0o644, false, 0o755),
+            ("-w", 0o777, false, 0o555),
+            ("g=u", 0o740, false, 0o770),
+            ("o=g-w", 0o760, false, 0o764),
+            ("u=rwX,go=rX", 0o600, false, 0o644),
+            ("u=rwX,go=rX", 0o700, false, 0o755),
+            ("u=rwX,go=rX", 0o600, true, 0o755),
+            ("a=", 0o777, false, 0),
+            ("go-rwx", 0o755, false, 0o700),
+            ("u+s", 0o755, false, 0o4755),
+            ("g+s,+t", 0o755, true, 0o3755),
+            ("u=rwx", 0o4644, false, 0o744),
+            ("u=rwx", 0o4644, true, 0o4744),
+            ("ug+rw,o-r", 0o004, false, 0o660),
+        ] {
+            let mode = parse_chmod(text).unwrap();
+            assert_eq!(mode.apply(before, is_directory), after, "{text} {before:o} gives {after:o}");
+        }
+    }
+
+    #[test]
+    fn refuses_others() {
+        for text in ["", "8", "17777", "0x1", "755a", "-1", "7 7", "99999999999999999999"] {
+            let message = parse_chmod(text).unwrap_err().to_string();
+            let expected =
+                format!("invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777");
+            assert_eq!(message, expected);
+        }
+        for text in ["x", "u", "u+", "u+q", "u+rw,", ",u+r", "z=r", "u=gr", "é", "+é", "-"] {
+            match parse_chmod(text) {
+                // An empty list of permissions is a change that changes nothing.
+                Ok(mode) => assert_eq!((text, mode.apply(0o644, false)), ("u+", 0o644)),
+                Err(error) => assert!(matches!(error, ParseChmodError::Symbolic(_)), "{text}"),
+            }
+        }
+    }
+}
