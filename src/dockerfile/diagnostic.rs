@@ -140,6 +140,11 @@ impl Diagnostics {
         std::iter::once(&*self.first).chain(&self.rest)
     }
 
+    /// The first one.
+    pub fn into_first(self) -> Diagnostic {
+        *self.first
+    }
+
     /// All of them as text, see [`Diagnostic::render`].
     pub fn render(&self, colour: bool) -> String {
         let rendered: Vec<String> =

@@ -36,6 +36,7 @@ pub use directive::{Check, Directives, Escape, ParseCheckError, Rules};
 pub use expand::{Expanded, Undefined, Variables, expand, expand_heredoc, expand_words};
 pub use parse::{parse, parse_onbuild};
 pub use remote::RemoteSource;
+pub(crate) use suggest::{did_you_mean, nearest};
 pub use source::{LineColumn, Source, Span};
 pub use value::{
     Chmod, ParseChmodError, ParseDurationError, ParsePortError, ParseSignalError, PortSpec, Protocol, parse_chmod,

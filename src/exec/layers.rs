@@ -328,7 +328,7 @@ struct Indexing {
 impl Indexing {
     fn new(tar: Verified, layers: Layers, diff_id: DiffId) -> Self {
         let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
-        let thread = std::thread::spawn(move || LayerIndex::read(Blocks { receiver, block: Vec::new(), at: 0 }));
+        let thread = std::thread::spawn(move || LayerIndex::read(Blocks::new(receiver)));
         Self { tar, layers, diff_id, blocks: Some(blocks), thread: Some(thread) }
     }
 
@@ -358,10 +358,16 @@ impl Read for Indexing {
 }
 
 /// The receiving end: blocks as a stream.
-struct Blocks {
+pub(super) struct Blocks {
     receiver: Receiver<Vec<u8>>,
     block: Vec<u8>,
     at: usize,
+}
+
+impl Blocks {
+    pub(super) fn new(receiver: Receiver<Vec<u8>>) -> Self {
+        Self { receiver, block: Vec::new(), at: 0 }
+    }
 }
 
 impl Read for Blocks {

@@ -1,4 +1,24 @@
 //! Carrying out the steps of a graph.
+//!
+//! ```text
+//! graph ─► key ─► known? ──yes──► layer
+//!           │       no
+//!           ▼       ▼
+//!      source trees ─► copy ─────────────┐
+//!      rootfs (sandbox) ─► run ─► diff ──┴─► tar ─► layer, and what it lists
+//! ```
 
+pub mod contents;
 pub mod copy;
+mod error;
+mod layers;
+mod result;
+mod run;
 pub mod sandbox;
+mod solve;
+mod writing;
+
+pub use error::{StepError, StepFailure};
+pub use layers::{ImageLayer, LayerError, Layers, Origin};
+pub use result::{FileSystem, StepRecord};
+pub use solve::{Clock, Solution, Solver, SolverSettings};

@@ -15,7 +15,7 @@ pub use base::{Base, BaseRequest, BaseSource, Bases};
 pub use key::KeyWriter;
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
-use crate::dockerfile::{FileMode, Mount, Network, Source, Span};
+use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
 use crate::image::{History, ImageConfig};
 
 /// Everything a build has to do for one platform.
@@ -86,7 +86,7 @@ pub struct CopyStep {
     /// `--chown`, expanded.
     pub owner: Option<Located<String>>,
     /// `--chmod`.
-    pub mode: Option<FileMode>,
+    pub mode: Option<Chmod>,
     /// `--link`: the destination's tree is not looked at.
     pub link: bool,
     /// `--parents`.

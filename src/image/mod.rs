@@ -3,6 +3,7 @@
 pub mod canonical;
 pub mod config;
 mod descriptor;
+pub mod history;
 mod platform;
 mod reference;
 mod time;

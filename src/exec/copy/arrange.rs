@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{CopyError, CopyRules};
+use crate::dockerfile::Chmod;
 use crate::layer::{Entry, EntryKind, Metadata};
 use crate::rootfs::{Content, Directory, Last, Leaf, LeafKind, Node, Resolved, Tree, TreeError};
 
@@ -62,7 +63,10 @@ impl<'a> Arrangement<'a> {
     pub(super) fn make_directories(&mut self, path: &Path, rules: &CopyRules) -> Result<(), CopyError> {
         let owner = rules.owner.unwrap_or_default();
         // Setuid, setgid and sticky bits are not for directories made on the way, nor are symbolic modes.
-        let mode = rules.mode.as_ref().and_then(crate::dockerfile::FileMode::octal).map_or(0o755, |mode| mode & 0o777);
+        let mode = match rules.mode {
+            Some(Chmod::Octal(mode)) => mode & 0o777,
+            _ => 0o755,
+        };
         let new = Metadata { mode, uid: owner.uid, gid: owner.gid, mtime: rules.now, ..Metadata::default() };
         self.make_missing(path, &new)
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub use arrange::{Arrangement, Placed};
 pub use select::{Selected, select};
 
-use crate::dockerfile::FileMode;
+use crate::dockerfile::Chmod;
 use crate::layer::Metadata;
 use crate::rootfs::{Last, Node, Owner, Tree, TreeError};
 
@@ -30,7 +30,7 @@ pub struct CopyRules {
     /// `--chown`: given to everything, also to directories made on the way.
     pub owner: Option<Owner>,
     /// `--chmod`.
-    pub mode: Option<FileMode>,
+    pub mode: Option<Chmod>,
     /// `--parents`: paths keep what is before their last name.
     pub parents: bool,
     /// `--exclude`, against paths inside a copied directory.

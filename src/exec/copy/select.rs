@@ -177,7 +177,7 @@ fn not_found(tree: &Tree, path: &str) -> CopyError {
         if directory.get(name).is_none() {
             let names: Vec<String> =
                 directory.children().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-            advice = nearest(&name.to_string_lossy(), names.iter().map(String::as_str))
+            advice = nearest(&name.to_string_lossy(), &names.iter().map(String::as_str).collect::<Vec<_>>())
                 .map(|name| parent.join(name).display().to_string());
             break;
         }

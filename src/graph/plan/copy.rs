@@ -6,7 +6,7 @@ use super::stage::{StageState, Text};
 use super::{Origin, Planner};
 use crate::dockerfile::{
     Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, Word, expand_heredoc, nearest,
-    parse_chmod,
+    parse_chmod, ParseChmodError, RemoteSource,
 };
 use crate::graph::{CopyInput, CopyStep, Files, Located, Operation};
 use crate::image::history;
@@ -83,7 +83,15 @@ impl Planner<'_> {
     ) -> Result<(), Diagnostic> {
         let chown = copying.chown.map(|word| located(state, word, text)).transpose()?;
         let chmod = copying.chmod.map(|word| located(state, word, text)).transpose()?;
-        let mode = chmod.as_ref().map(|mode| parse_chmod(&mode.value, mode.span)).transpose()?;
+        let mode = chmod
+            .as_ref()
+            .map(|mode| {
+                let invalid = |error: ParseChmodError| {
+                    Diagnostic::error(Code::InvalidValue, error.to_string(), mode.span)
+                };
+                parse_chmod(&mode.value).map_err(invalid)
+            })
+            .transpose()?;
         let destination = state.expand(copying.destination, text)?;
         let mut shown = copying.keyword.to_owned();
         if copying.parents {
@@ -110,7 +118,8 @@ impl Planner<'_> {
             } else {
                 heredoc.body.text.clone()
             };
-            shown.push_str(&format!(" <<{}", heredoc.name));
+            shown.push_str(" <<");
+            shown.push_str(&heredoc.name);
             sources.push(CopyInput::Inline { name: heredoc.name.clone(), text: Arc::from(body.into_bytes()) });
         }
         shown.push_str(&format!(" {destination}"));
@@ -161,7 +170,7 @@ impl Planner<'_> {
             };
             return Err(Diagnostic::error(Code::UnknownStage, message, word.span));
         }
-        self.stage_files(index, word)
+        self.stage_files(index)
     }
 
     fn refuse_later_stage(&self, state: &StageState, word: &Word) -> Result<(), Diagnostic> {
@@ -191,7 +200,7 @@ impl Planner<'_> {
         text: &Text,
     ) -> Result<Files, Diagnostic> {
         match self.origin(name, state.index, word.span).map_err(|error| self.with_stage_advice(error, word))? {
-            Origin::Stage(index) => self.stage_files(index, word),
+            Origin::Stage(index) => self.stage_files(index),
             Origin::Context(name) => Ok(Files::Context(Some(name))),
             Origin::Scratch => Ok(Files::Step(self.push(Operation::Scratch, text.place(word.span), None))),
             Origin::Image(source) => {
@@ -201,20 +210,16 @@ impl Planner<'_> {
         }
     }
 
-    fn stage_files(&mut self, index: usize, word: &Word) -> Result<Files, Diagnostic> {
+    fn stage_files(&mut self, index: usize) -> Result<Files, Diagnostic> {
         // A mistake in the other stage is reported at its own place.
         match self.stage(index) {
             Ok(stage) => Ok(Files::Step(stage.top)),
-            Err(diagnostics) => Err(diagnostics.into_first().unwrap_or_else(|| {
-                Diagnostic::error(Code::UnknownStage, "this stage cannot be planned", word.span)
-            })),
+            Err(diagnostics) => Err(diagnostics.into_first()),
         }
     }
 
     fn with_stage_advice(&self, error: Diagnostic, word: &Word) -> Diagnostic {
-        let stages = &self.request.dockerfile.stages;
-        let names = stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
-        match nearest(&word.text, names) {
+        match nearest(&word.text, &self.stage_names()) {
             Some(name) => error.advise(format!("did you mean the stage `{name}`?")),
             None => error,
         }
@@ -226,15 +231,12 @@ fn located(state: &StageState, word: &Word, text: &Text) -> Result<Located<Strin
 }
 
 fn refuse_remote(keyword: &str, source: &Located<String>) -> Result<(), Diagnostic> {
-    let value = source.value.as_str();
-    let is_url = value.starts_with("http://") || value.starts_with("https://");
-    let is_git = ["git://", "git@", "ssh://"].iter().any(|prefix| value.starts_with(prefix));
-    let message = match (keyword, is_url, is_git) {
-        (_, false, false) => return Ok(()),
-        ("COPY", _, true) => "source can't be a git ref for COPY".to_owned(),
-        ("COPY", _, _) => "source can't be a URL for COPY".to_owned(),
-        (_, _, true) => "ADD of a git repository is not supported yet".to_owned(),
-        _ => "ADD of a URL is not supported yet".to_owned(),
+    let message = match (keyword, RemoteSource::of(&source.value)) {
+        (_, None) => return Ok(()),
+        ("COPY", Some(RemoteSource::Git)) => "source can't be a git ref for COPY",
+        ("COPY", Some(RemoteSource::Url)) => "source can't be a URL for COPY",
+        (_, Some(RemoteSource::Git)) => "ADD of a git repository is not supported yet",
+        (_, Some(RemoteSource::Url)) => "ADD of a URL is not supported yet",
     };
     let diagnostic = Diagnostic::error(Code::Unsupported, message, source.span);
     Err(if keyword == "COPY" {

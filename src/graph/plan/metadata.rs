@@ -82,7 +82,10 @@ impl StageState {
         let mut ports = Vec::new();
         for word in words {
             for expanded in expand_words(word, &self.environment, text.escape)? {
-                ports.extend(parse_port_spec(&expanded.text, word.span)?.into_iter().map(|port| port.to_string()));
+                let spec = parse_port_spec(&expanded.text).map_err(|error| {
+                    Diagnostic::error(Code::InvalidValue, error.to_string(), word.span)
+                })?;
+                ports.extend(spec.ports());
             }
         }
         self.record(history::expose(&ports));
@@ -107,7 +110,8 @@ impl StageState {
 
     pub(super) fn set_stop_signal(&mut self, word: &Word, text: &Text) -> Result<(), Diagnostic> {
         let signal = self.expand(word, text)?;
-        parse_signal(&signal, word.span)?;
+        parse_signal(&signal)
+            .map_err(|error| Diagnostic::error(Code::InvalidValue, error.to_string(), word.span))?;
         self.record(format!("STOPSIGNAL {signal}"));
         self.config.config.stop_signal = signal;
         Ok(())

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Base, BaseRequest, BaseSource, Bases, Graph, Operation, Place, Step, StepId};
-use crate::dockerfile::{Code, Diagnostic, Diagnostics, Dockerfile, Source, Span, nearest};
+use crate::dockerfile::{Code, Diagnostic, Diagnostics, Dockerfile, Source, Span, did_you_mean};
 use crate::image::{ImageRef, Platform};
 use arguments::Globals;
 use stage::StageState;
@@ -145,13 +145,15 @@ impl<'a> Planner<'a> {
         if let Some(index) = target.parse().ok().filter(|index| *index < stages.len()) {
             return Ok(index);
         }
-        let names = stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
-        let message = match nearest(target, names) {
-            Some(name) => format!("target stage \"{target}\" could not be found (did you mean {name}?)"),
-            None => format!("target stage \"{target}\" could not be found"),
-        };
+        let guess = did_you_mean(target, &self.stage_names());
+        let message = format!("target stage \"{target}\" could not be found{guess}");
         let span = stages.last().map(|stage| stage.span).unwrap_or_default();
         Err(in_dockerfile(&self.request, Diagnostic::error(Code::UnknownStage, message, span)))
+    }
+
+    fn stage_names(&self) -> Vec<&'a str> {
+        let stages = &self.request.dockerfile.stages;
+        stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str()).collect()
     }
 
     /// The last stage of this name among the first `before`.

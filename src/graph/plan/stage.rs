@@ -174,7 +174,7 @@ impl Planner<'_> {
         for trigger in triggers {
             let source = Source::new(format!("ONBUILD trigger of {}", stage.base.text), trigger);
             let text = Text { source: Arc::new(source.clone()), escape: TRIGGER_ESCAPE };
-            let instruction = parse_onbuild(source, TRIGGER_ESCAPE)?;
+            let instruction = parse_onbuild(source)?;
             self.dispatch(state, &instruction, &text)
                 .map_err(|error| Diagnostics::one(Arc::clone(&text.source), error))?;
         }
