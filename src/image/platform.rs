@@ -31,8 +31,8 @@ impl Platform {
                 ("arm64".to_owned(), variant.filter(|v| !matches!(*v, "8" | "v8")))
             }
             ("armhf", _) | ("arm", None | Some("7")) => ("arm".to_owned(), Some("v7")),
-            ("armel", _) | ("arm", Some("6")) => ("arm".to_owned(), Some("v6")),
             ("arm", Some("5")) => ("arm".to_owned(), Some("v5")),
+            ("armel", _) | ("arm", Some("6")) => ("arm".to_owned(), Some("v6")),
             ("i386" | "386", _) => ("386".to_owned(), None),
             (other, variant) => (other.to_owned(), variant),
         };

@@ -45,6 +45,14 @@ impl<'a> Arrangement<'a> {
         Self { base, entries: BTreeMap::new() }
     }
 
+    /// Refuses a destination that cannot take several files.
+    pub fn require_directory(&self, destination: &Path) -> Result<(), CopyError> {
+        match self.resolve(destination)?.node {
+            Some(Node::Directory(_)) => Ok(()),
+            _ => Err(CopyError::SeveralToOne { destination: destination.to_owned() }),
+        }
+    }
+
     /// Follows a destination path through links, in the base and in what was arranged so far.
     pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, TreeError> {
         let resolved = self.base.resolve(path, Last::Follow)?;

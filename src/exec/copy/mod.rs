@@ -91,6 +91,13 @@ pub enum CopyError {
     Tree(#[from] TreeError),
 }
 
+/// The patterns of `--exclude`.
+pub fn exclusions<'a>(
+    patterns: impl Iterator<Item = &'a str>,
+) -> Result<Vec<crate::rootfs::glob::Pattern>, CopyError> {
+    Ok(patterns.map(|p| crate::rootfs::glob::Pattern(p.to_owned())).collect())
+}
+
 /// Places what was selected over the tree `base`; several calls for several sources share an arrangement.
 pub fn arrange(
     arrangement: &mut Arrangement<'_>,

@@ -22,6 +22,11 @@ pub struct Selected {
 }
 
 impl Selected {
+    /// A file that is in no tree.
+    pub fn file(name: &str, node: Node) -> Self {
+        Self { path: PathBuf::from(name), node, parents: Vec::new(), is_pivot: false }
+    }
+
     /// The name it gets inside a directory.
     pub fn name(&self) -> &OsStr {
         self.path.file_name().unwrap_or_default()

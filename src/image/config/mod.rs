@@ -212,17 +212,20 @@ fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserialize
 mod set {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use serde::de::IgnoredAny;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::{Map, Value};
+
+    #[derive(Serialize)]
+    struct Empty {}
 
     pub(super) fn serialize<S: Serializer>(set: &BTreeSet<String>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(set.iter().map(|item| (item, BTreeMap::<&str, ()>::new())))
+        serializer.collect_map(set.iter().map(|item| (item, Empty {})))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<BTreeSet<String>, D::Error> {
-        let map: Option<BTreeMap<String, IgnoredAny>> = Option::deserialize(deserializer)?;
+        let map: Option<BTreeMap<String, Option<Map<String, Value>>>> = Option::deserialize(deserializer)?;
         Ok(map.unwrap_or_default().into_keys().collect())
     }
 }

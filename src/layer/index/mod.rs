@@ -3,6 +3,8 @@
 mod error;
 mod format;
 mod line;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};

@@ -9,6 +9,7 @@
 
 mod error;
 mod header;
+mod member;
 mod number;
 mod path;
 mod pax;

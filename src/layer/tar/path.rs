@@ -40,18 +40,11 @@ pub(super) fn check_bytes(raw: &[u8]) -> Result<(), PathProblem> {
     Ok(())
 }
 
-/// Whether `path` is already as [`normalise`] would leave it.
+/// Refuses a path that [`normalise`] would change.
 pub(super) fn check_normal(path: &Path) -> Result<(), PathProblem> {
-    if normalise(path.as_os_str().as_bytes())? == path && !path.as_os_str().as_bytes().ends_with(b"/") {
-        // `Path` compares by component: a doubled slash or a `.` would go unseen.
-        let bytes = path.as_os_str().as_bytes();
-        let components = bytes.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-        let length = components.map(|part| part.len() + 1).sum::<usize>();
-        if length.saturating_sub(1) == bytes.len() {
-            return Ok(());
-        }
-    }
-    Err(PathProblem::NotNormal)
+    // Compared by bytes: `Path` itself does not see a doubled slash or a `.`.
+    let bytes = path.as_os_str().as_bytes();
+    if normalise(bytes)?.as_os_str().as_bytes() == bytes { Ok(()) } else { Err(PathProblem::NotNormal) }
 }
 
 /// What the path of a member stands for in a layer.
@@ -111,9 +104,9 @@ pub(super) fn printable(raw: &[u8]) -> String {
     let mut text = raw[..raw.len().min(SHOWN)].utf8_chunks().fold(String::new(), |mut text, chunk| {
         for character in chunk.valid().chars() {
             if character.is_control() {
-                text.extend(character.escape_default())
+                text.extend(character.escape_default());
             } else {
-                text.push(character)
+                text.push(character);
             }
         }
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));

@@ -1,21 +1,15 @@
 //! Reads tar streams of unknown origin.
 
-use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read};
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 use super::header::RawHeader;
-use super::path::{Meaning, check_bytes, interpret, normalise, printable};
-use super::pax::{Records, XATTR_PREFIX};
-use super::{BLOCK, PathProblem, TarError, number, pax};
-use crate::layer::{Device, Entry, EntryKind, Metadata};
+use super::member::{self, Extensions, Whiteouts};
+use super::pax::{self, Records};
+use super::{BLOCK, TarError};
+use crate::layer::{Entry, EntryKind};
 
 /// Longest set of PAX records or GNU long name, in bytes.
 const MAX_EXTENSION: u64 = 1 << 20;
-
-/// Longest name of an extended attribute, in bytes: `XATTR_NAME_MAX` of Linux.
-const MAX_XATTR_NAME: usize = 255;
 
 /// How much of a tar stream is accepted.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +29,7 @@ impl Default for TarLimits {
 
 /// Iterates over the members of a tar stream.
 ///
-/// Sockets for hostile input: every size is limited, every path normalised. After the last member the reader
+/// Made for hostile input: every size is limited, every path normalised. After the last member the reader
 /// drains its source, so that whatever hashes the stream on its way sees all of it.
 #[derive(Debug)]
 pub struct TarReader<R> {
@@ -52,25 +46,10 @@ pub struct TarReader<R> {
     ended: bool,
 }
 
-/// Whether `.wh.` in names has a meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whiteouts {
-    Removals,
-    PlainNames,
-}
-
 /// The contents of the member just returned; empty for anything but a regular file.
 #[derive(Debug)]
 pub struct Contents<'a, R> {
     reader: &'a mut TarReader<R>,
-}
-
-/// What extended headers said about the member that follows them.
-#[derive(Debug, Default)]
-struct Extensions {
-    records: Records,
-    long_path: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
 }
 
 impl<R: Read> TarReader<R> {
@@ -123,10 +102,8 @@ impl<R: Read> TarReader<R> {
             self.skip_contents()?;
             let start = self.offset;
             let Some(block) = self.next_header()? else {
-                let dangling = !extensions.records.is_empty()
-                    || extensions.long_path.is_some()
-                    || extensions.long_link.is_some();
-                return if dangling { Err(TarError::Truncated { offset: self.offset }) } else { Ok(None) };
+                let dangles = !extensions.is_empty();
+                return if dangles { Err(TarError::Truncated { offset: self.offset }) } else { Ok(None) };
             };
             let header = RawHeader::decode(&block, start)?;
             self.count_entry()?;
@@ -140,13 +117,32 @@ impl<R: Read> TarReader<R> {
                 b'L' => extensions.long_path = Some(self.read_long_name(&header, start)?),
                 b'K' => extensions.long_link = Some(self.read_long_name(&header, start)?),
                 _ => {
-                    if let Some(entry) = self.interpret(header, &extensions, start)? {
+                    if let Some(entry) = self.interpret(&header, &extensions, start)? {
                         return Ok(Some(entry));
                     }
                     extensions = Extensions::default();
                 }
             }
         }
+    }
+
+    fn interpret(
+        &mut self,
+        header: &RawHeader,
+        extensions: &Extensions,
+        start: u64,
+    ) -> Result<Option<Entry>, TarError> {
+        let member = member::resolve(header, extensions, &self.global, self.whiteouts, start)?;
+        self.begin_contents(member.size, start)?;
+        self.count_metadata(member.names)?;
+        let mut entry = member.entry;
+        if let Some(EntryKind::File { offset, .. }) = entry.as_mut().map(|entry| &mut entry.kind) {
+            *offset = self.offset;
+        } else {
+            // What a whiteout or a name without meaning contains is nobody's.
+            self.padding_left += std::mem::take(&mut self.contents_left);
+        }
+        Ok(entry)
     }
 
     fn count_entry(&mut self) -> Result<(), TarError> {
@@ -275,128 +271,6 @@ impl<R: Read> TarReader<R> {
         let mut name = self.read_extension(header, start)?;
         name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
         Ok(name)
-    }
-
-    /// Turns a header with its extensions into an entry; `None` when it means nothing in a layer.
-    fn interpret(
-        &mut self,
-        header: RawHeader,
-        extensions: &Extensions,
-        start: u64,
-    ) -> Result<Option<Entry>, TarError> {
-        let records = Lookup { own: &extensions.records, global: &self.global };
-        let field = |field| TarError::Field { offset: start, field };
-        let raw_path =
-            extensions.long_path.as_deref().or(records.get(b"path")).unwrap_or(&header.path).to_vec();
-        let raw_link =
-            extensions.long_link.as_deref().or(records.get(b"linkpath")).unwrap_or(&header.link).to_vec();
-        let wrong = |problem| TarError::Path { path: printable(&raw_path), problem };
-        if header.kind == b'S' || records.is_sparse() {
-            return Err(TarError::Sparse { path: printable(&raw_path) });
-        }
-        let id = |key: &[u8], value: i64, name| match records.get(key) {
-            Some(text) => number::parse_decimal(text).ok_or(field(name)),
-            None => u32::try_from(value).map_err(|_| field(name)),
-        };
-        let size = match records.get(b"size") {
-            Some(text) => number::parse_decimal(text).ok_or(field("size"))?,
-            None => header.size,
-        };
-        let mtime = match records.get(b"mtime") {
-            Some(text) => number::parse_time(text).ok_or(field("modification time"))?,
-            None => header.mtime,
-        };
-        let metadata = Metadata {
-            mode: header.mode,
-            uid: id(b"uid", header.uid, "uid")?,
-            gid: id(b"gid", header.gid, "gid")?,
-            mtime,
-            xattrs: records.xattrs().map_err(wrong)?,
-        };
-        let path = normalise(&raw_path).map_err(wrong)?;
-        let is_root = path.as_os_str().is_empty();
-        // A file of the oldest format whose name ends in a slash is a directory.
-        let kind = if header.kind == 0 && raw_path.ends_with(b"/") { b'5' } else { header.kind };
-        let is_file = matches!(kind, 0 | b'0' | b'7');
-        self.begin_contents(if is_file { size } else { 0 }, start)?;
-        self.count_metadata(raw_path.len() + raw_link.len())?;
-
-        let path = match self.whiteouts {
-            Whiteouts::PlainNames => Meaning::Member(path),
-            Whiteouts::Removals => interpret(path).map_err(wrong)?,
-        };
-        let path = match path {
-            Meaning::Member(path) => path,
-            Meaning::Nothing => return Ok(None),
-            Meaning::Whiteout(path) => return Ok(Some(Entry::whiteout(path))),
-            Meaning::Opaque(path) => {
-                let metadata = Metadata::default();
-                return Ok(Some(Entry { path, metadata, kind: EntryKind::OpaqueWhiteout }));
-            }
-        };
-        let device = || {
-            let number = |value| u32::try_from(value).map_err(|_| field("device number"));
-            Ok::<_, TarError>(Device { major: number(header.device.0)?, minor: number(header.device.1)? })
-        };
-        let kind = match kind {
-            _ if is_file => EntryKind::File { size, offset: self.offset },
-            b'1' => EntryKind::Hardlink(hardlink_target(&raw_link).map_err(wrong)?),
-            b'2' => EntryKind::Symlink(symlink_target(raw_link).map_err(wrong)?),
-            b'3' => EntryKind::CharDevice(device()?),
-            b'4' => EntryKind::BlockDevice(device()?),
-            b'5' => EntryKind::Directory,
-            b'6' => EntryKind::Fifo,
-            kind => {
-                return Err(TarError::UnknownKind { path: printable(&raw_path), kind: printable(&[kind]) });
-            }
-        };
-        if is_root && kind != EntryKind::Directory {
-            return Err(wrong(PathProblem::Root));
-        }
-        Ok(Some(Entry { path, metadata, kind }))
-    }
-}
-
-fn hardlink_target(raw: &[u8]) -> Result<PathBuf, PathProblem> {
-    let target = normalise(raw)?;
-    if target.as_os_str().is_empty() { Err(PathProblem::NoTarget) } else { Ok(target) }
-}
-
-fn symlink_target(raw: Vec<u8>) -> Result<PathBuf, PathProblem> {
-    check_bytes(&raw)?;
-    if raw.is_empty() { Err(PathProblem::NoTarget) } else { Ok(OsString::from_vec(raw).into()) }
-}
-
-/// PAX records that apply to one member: its own before the global ones.
-struct Lookup<'a> {
-    own: &'a Records,
-    global: &'a Records,
-}
-
-impl<'a> Lookup<'a> {
-    /// The value for `key`. An empty one takes back what a global header said.
-    fn get(&self, key: &[u8]) -> Option<&'a [u8]> {
-        let value = self.own.get(key).or_else(|| self.global.get(key))?;
-        (!value.is_empty()).then_some(value)
-    }
-
-    fn is_sparse(&self) -> bool {
-        [self.own, self.global]
-            .iter()
-            .any(|records| records.keys().any(|key| key.starts_with(b"GNU.sparse.")))
-    }
-
-    fn xattrs(&self) -> Result<std::collections::BTreeMap<String, Vec<u8>>, PathProblem> {
-        let mut xattrs = std::collections::BTreeMap::new();
-        for (key, value) in self.global.iter().chain(self.own) {
-            let Some(name) = key.strip_prefix(XATTR_PREFIX) else { continue };
-            let name = std::str::from_utf8(name).map_err(|_| PathProblem::Attribute)?;
-            if name.is_empty() || name.len() > MAX_XATTR_NAME {
-                return Err(PathProblem::Attribute);
-            }
-            xattrs.insert(name.to_owned(), value.clone());
-        }
-        Ok(xattrs)
     }
 }
 
