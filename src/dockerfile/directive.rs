@@ -149,7 +149,8 @@ impl DirectiveReader {
                 }
             }
             "check" => {
-                self.directives.check = value.text.parse().map_err(|e: ParseCheckError| error(e.to_string()))?;
+                self.directives.check =
+                    value.text.parse().map_err(|e: ParseCheckError| error(e.to_string()))?;
             }
             _ => {
                 let length = value.text.find(' ').unwrap_or(value.text.len());
@@ -239,7 +240,8 @@ mod tests {
     #[test]
     fn reads_checks() {
         // 1.2: skip=A,B|all;error=true;experimental=…
-        let check = read("# check=skip=StageNameCasing, FromAsCasing;error=true;experimental=all").unwrap().check;
+        let check =
+            read("# check=skip=StageNameCasing, FromAsCasing;error=true;experimental=all").unwrap().check;
         assert!(check.skip.contain(Code::StageNameCasing) && check.skip.contain(Code::FromAsCasing));
         assert!(!check.skip.contain(Code::UndefinedVar));
         assert_eq!((check.error, check.experimental), (true, Rules::All));

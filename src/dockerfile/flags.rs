@@ -69,7 +69,11 @@ impl<'a> Flags<'a> {
 
     /// The values of a [`Kind::Texts`] flag.
     pub(super) fn texts(&self, name: &str) -> Vec<Word> {
-        self.given.iter().filter(|flag| flag.name.text == name).filter_map(|flag| flag.value.clone()).collect()
+        self.given
+            .iter()
+            .filter(|flag| flag.name.text == name)
+            .filter_map(|flag| flag.value.clone())
+            .collect()
     }
 
     /// The value of a [`Kind::Boolean`] flag, if given.

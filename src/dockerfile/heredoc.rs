@@ -172,10 +172,7 @@ mod tests {
             ("RUN << EOF", one("EOF", false, true)),
             ("RUN echo $(( 1 << 4 ))", one("4", false, true)),
             ("RUN <<- EOF", vec![]),
-            (
-                "RUN cat <<A <<-'B' > f",
-                vec![("A".to_owned(), false, true), ("B".to_owned(), true, false)],
-            ),
+            ("RUN cat <<A <<-'B' > f", vec![("A".to_owned(), false, true), ("B".to_owned(), true, false)]),
         ] {
             assert_eq!(find(line), expected, "{line}");
         }

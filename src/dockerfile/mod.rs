@@ -33,13 +33,13 @@ pub use ast::*;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, PlacedDiagnostic, Severity};
 pub use directive::{Check, Directives, Escape, ParseCheckError, Rules};
-pub use expand::{Expanded, Undefined, Variables, expand, expand_heredoc, expand_words};
+pub use expand::{Expanded, ExpandedWords, Undefined, Variables, expand, expand_heredoc, expand_words};
 pub use parse::{parse, parse_onbuild};
 pub use remote::RemoteSource;
 pub(crate) use suggest::{did_you_mean, nearest};
 pub use source::{LineColumn, Source, Span};
 pub use value::{
-    Chmod, ParseChmodError, ParseDurationError, ParsePortError, ParseSignalError, PortSpec, Protocol, parse_chmod,
-    parse_duration, parse_port_spec, parse_signal,
+    Chmod, ParseChmodError, ParseDurationError, ParsePortError, ParseSignalError, PortSpec, Protocol,
+    parse_chmod, parse_duration, parse_port_spec, parse_signal,
 };
 pub use word::Word;

@@ -117,7 +117,13 @@ mod tests {
             ("RUN\ta", Escape::Backslash, "RUN", vec![], "a"),
             ("RUN", Escape::Backslash, "RUN", vec![], ""),
             // 1.1: flags are taken from the front of args until the first other word or a literal `--`
-            ("COPY --link --chown=1 a b", Escape::Backslash, "COPY", vec![flag("link", None), flag("chown", Some("1"))], "a b"),
+            (
+                "COPY --link --chown=1 a b",
+                Escape::Backslash,
+                "COPY",
+                vec![flag("link", None), flag("chown", Some("1"))],
+                "a b",
+            ),
             ("COPY --link -- --a b", Escape::Backslash, "COPY", vec![flag("link", None)], "--a b"),
             ("COPY a --link b", Escape::Backslash, "COPY", vec![], "a --link b"),
             ("RUN --x=", Escape::Backslash, "RUN", vec![flag("x", Some(""))], ""),

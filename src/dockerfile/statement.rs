@@ -134,7 +134,6 @@ impl<'a> Statements<'a> {
     /// The lines up to the terminator of `operator`, and the offset behind the terminator.
     fn read_body(&mut self, operator: &Operator, span: Span) -> Result<(Body, usize), Diagnostic> {
         let mut start = None;
-        let mut last = 0;
         while let Some(line) = self.lines.next()? {
             let start = *start.get_or_insert(line.start);
             let candidate = if operator.chomp { line.text.trim_start_matches('\t') } else { line.text };
@@ -143,9 +142,7 @@ impl<'a> Statements<'a> {
                 let raw = Word::new(self.text.get(start..line.start).unwrap_or_default(), span);
                 return Ok((Body { raw, name: operator.name.clone() }, line.start + line.text.len()));
             }
-            last = line.end;
         }
-        let _ = last;
         Err(Diagnostic::error(Code::InvalidHeredoc, "unterminated heredoc", span)
             .advise(format!("end it with a line that is exactly `{}`", operator.name)))
     }

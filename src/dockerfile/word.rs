@@ -117,11 +117,6 @@ impl WordBuilder {
         }
     }
 
-    /// Bytes so far.
-    pub(super) fn len(&self) -> usize {
-        self.text.len()
-    }
-
     /// The word, written at `span`.
     pub(super) fn finish(self, span: Span) -> Word {
         let verbatim = match self.pieces.as_slice() {

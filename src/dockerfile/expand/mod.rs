@@ -1,6 +1,11 @@
 //! Expansion of variables, and the removal of quotes.
 
+mod expander;
+mod pattern;
+
 use std::collections::{BTreeMap, HashMap};
+
+use expander::Expander;
 
 use super::diagnostic::Diagnostic;
 use super::directive::Escape;
@@ -41,6 +46,15 @@ pub struct Expanded {
     pub undefined: Vec<Undefined>,
 }
 
+/// The words a word expanded to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExpandedWords {
+    /// The words, without quotes and escapes; none is empty.
+    pub words: Vec<String>,
+    /// The variables that are not set and for which no default was given, in order.
+    pub undefined: Vec<Undefined>,
+}
+
 /// A use of a variable that is not set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undefined {
@@ -52,24 +66,30 @@ pub struct Undefined {
 
 /// Expands `word`, and removes quotes and escapes.
 pub fn expand(word: &Word, variables: &impl Variables, escape: Escape) -> Result<Expanded, Diagnostic> {
-    let _ = (variables, escape);
-    Ok(Expanded { text: word.text.clone(), undefined: Vec::new() })
+    let mut expander = Expander::new(word, variables, escape.char(), true);
+    let text = expander.run()?.text;
+    Ok(Expanded { text, undefined: expander.undefined })
 }
 
-/// Expands `word` like [`expand`], and splits the result at blanks that are not quoted: the way of `EXPOSE`.
+/// Expands `word` like [`expand`], and splits the result at blanks that are not quoted: the way of `EXPOSE`, where
+/// a variable may hold several ports.
 pub fn expand_words(
     word: &Word,
     variables: &impl Variables,
     escape: Escape,
-) -> Result<Vec<Expanded>, Diagnostic> {
-    Ok(vec![expand(word, variables, escape)?])
+) -> Result<ExpandedWords, Diagnostic> {
+    let mut expander = Expander::new(word, variables, escape.char(), true);
+    let words = expander.run()?.words();
+    Ok(ExpandedWords { words, undefined: expander.undefined })
 }
 
-/// Expands the body of a here-document of `COPY` or `ADD`: quotes stay as they are.
-pub fn expand_heredoc(
-    body: &Word,
-    variables: &impl Variables,
-    escape: Escape,
-) -> Result<Expanded, Diagnostic> {
-    expand(body, variables, escape)
+/// Expands the body of a here-document of `COPY` or `ADD`: quotes stay as they are, and the escape character is
+/// always the backslash, as in BuildKit.
+pub fn expand_heredoc(body: &Word, variables: &impl Variables) -> Result<Expanded, Diagnostic> {
+    let mut expander = Expander::new(body, variables, Escape::Backslash.char(), false);
+    let text = expander.run()?.text;
+    Ok(Expanded { text, undefined: expander.undefined })
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,8 +116,11 @@ impl Assembly {
             (value, None) => {
                 // Said once: the instructions after it are in the same position.
                 self.began = true;
-                let error =
-                    Diagnostic::error(Code::MisplacedInstruction, "no build stage in current context", keyword);
+                let error = Diagnostic::error(
+                    Code::MisplacedInstruction,
+                    "no build stage in current context",
+                    keyword,
+                );
                 let advice = format!("begin a stage with FROM before the {}", value.keyword());
                 self.errors.push(error.advise(advice));
             }

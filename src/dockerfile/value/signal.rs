@@ -7,9 +7,9 @@ pub struct ParseSignalError(String);
 
 /// The signals of Linux on amd64 and arm64, in the order of their numbers from 1 on.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-    "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// Second names.
@@ -26,7 +26,8 @@ pub fn parse_signal(text: &str) -> Result<u8, ParseSignalError> {
         return name.parse().ok().filter(|number| (1..=REAL_TIME.1).contains(number)).ok_or_else(error);
     }
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let position = NAMES.iter().position(|known| *known == name).and_then(|index| u8::try_from(index + 1).ok());
+    let position =
+        NAMES.iter().position(|known| *known == name).and_then(|index| u8::try_from(index + 1).ok());
     let alias = || ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, number)| *number);
     position.or_else(alias).or_else(|| real_time(name)).ok_or_else(error)
 }
