@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
-use crate::layer::{DecompressError, DiffId, Digest, Hashing, LayerIndex, TarError, decompress_layer};
+use crate::layer::{Compression, DiffId, Digest, Hashing, LayerIndex, LayerTypeError, TarError, decompress_ahead};
 use crate::registry::{Registries, RegistryError, SettingsError};
 use crate::store::{Incoming, Store, StoreError};
 
@@ -66,7 +66,7 @@ pub enum LayerError {
         digest: Digest,
         /// Why.
         #[source]
-        source: DecompressError,
+        source: LayerTypeError,
     },
     /// Its blob cannot be read to the end.
     #[error("cannot read layer {digest}")]
@@ -234,10 +234,12 @@ impl Layers {
 
     fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {
         let descriptor = &layer.layer.descriptor;
-        let blob = self.open_blob(layer)?;
-        let tar = decompress_layer(blob, &descriptor.media_type)
-            .map_err(|source| LayerError::Compression { digest: descriptor.digest, source })?;
-        Ok(Verified { tar: Some(Hashing::new(tar)), expected: layer.layer.diff_id })
+        let digest = descriptor.digest;
+        Compression::of_layer(&descriptor.media_type)
+            .map_err(|source| LayerError::Compression { digest, source })?;
+        let tar = decompress_ahead(self.open_blob(layer)?)
+            .map_err(|source| LayerError::Read { digest, source })?;
+        Ok(Verified { tar: Some(Hashing::new(Box::new(tar))), expected: layer.layer.diff_id })
     }
 
     /// What the layer lists: from memory, from the store, or by reading the layer once. Blocks.

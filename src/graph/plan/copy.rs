@@ -114,7 +114,7 @@ impl Planner<'_> {
         for source in copying.sources {
             let CopySource::Heredoc(heredoc) = source else { continue };
             let body = if heredoc.expand {
-                expand_heredoc(&heredoc.body, &state.environment, text.escape)?.text
+                expand_heredoc(&heredoc.body, &state.environment)?.text
             } else {
                 heredoc.body.text.clone()
             };

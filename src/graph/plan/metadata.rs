@@ -81,8 +81,8 @@ impl StageState {
     pub(super) fn expose(&mut self, words: &[Word], text: &Text) -> Result<(), Diagnostic> {
         let mut ports = Vec::new();
         for word in words {
-            for expanded in expand_words(word, &self.environment, text.escape)? {
-                let spec = parse_port_spec(&expanded.text).map_err(|error| {
+            for port in expand_words(word, &self.environment, text.escape)?.words {
+                let spec = parse_port_spec(&port).map_err(|error| {
                     Diagnostic::error(Code::InvalidValue, error.to_string(), word.span)
                 })?;
                 ports.extend(spec.ports());
