@@ -1,1 +1,210 @@
-//! pipeline
+//! A build from end to end.
+//!
+//! ```text
+//! request ─► context ─► Dockerfile ─► graph ─► layers ─► image ─► outputs
+//! ```
+
+mod bases;
+mod error;
+mod export;
+mod image;
+mod inputs;
+mod push;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::BuildError;
+use futures_util::future::try_join_all;
+
+use crate::cancel::Cancel;
+use crate::event::Events;
+use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings};
+use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
+use crate::image::{ImageFormat, ImageRef, Platform, Time};
+use crate::layer::Digest;
+use crate::registry::{Credentials, Registries, Traffic};
+use crate::request::{BuildRequest, Output};
+use crate::store::Store;
+use bases::Resolver;
+use image::{BuiltImage, assemble};
+use inputs::Inputs;
+use push::Pushes;
+
+/// What a build yields.
+#[derive(Debug, Clone)]
+pub struct BuildResult {
+    /// Digest of the manifest, or of the index of several platforms.
+    pub digest: Digest,
+    /// The descriptor of the same.
+    pub descriptor: crate::image::Descriptor,
+    /// Digest of the image's config; of the first platform's if there are several.
+    pub config_digest: Digest,
+    /// The names under which it was pushed.
+    pub pushed: Vec<ImageRef>,
+    /// How long it took.
+    pub duration: Duration,
+    /// What went over the network, per registry.
+    pub traffic: BTreeMap<String, Traffic>,
+}
+
+/// What a build runs with, besides its request.
+#[derive(Debug)]
+pub struct Environment {
+    /// Credentials for registries.
+    pub credentials: Credentials,
+    /// The program that becomes the sandbox's helper: Cooper itself.
+    pub helper: PathBuf,
+    /// Where events go.
+    pub events: Events,
+    /// Ends the build when thrown.
+    pub cancel: Cancel,
+}
+
+/// One platform's build after planning.
+struct PlatformBuild {
+    graph: Arc<Graph>,
+    bases: Arc<Bases>,
+    solutions: Vec<Solution>,
+}
+
+/// Runs a build.
+pub async fn build(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
+    let cancel = environment.cancel.clone();
+    let cancelled = async move {
+        // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
+        while !cancel.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        result = run(request, environment) => result,
+        () = cancelled => Err(BuildError::Cancelled),
+    }
+}
+
+async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
+    request.validate()?;
+    let Environment { credentials, helper, events, cancel } = environment;
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let layers = Layers::new(Arc::clone(&store), registries.clone(), events.clone());
+    let inputs = Inputs::read(request, &events)?;
+    let resolver = Resolver::new(&layers, &events, request.offline);
+
+    let clock = Clock { now: inputs.now(request)?, epoch: request.source_date_epoch };
+    let solver = Solver::new(SolverSettings {
+        layers: layers.clone(),
+        events: events.clone(),
+        cancel: cancel.clone(),
+        clock,
+        use_cache: request.use_cache,
+        contexts: inputs.contexts()?,
+        runner: Runner::new(request.isolation, helper),
+    });
+    let mut pushes = Pushes::begin(request, &layers, &events)?;
+
+    let platforms = match request.platforms.as_slice() {
+        [] => vec![Platform::host()],
+        platforms => platforms.to_vec(),
+    };
+    let mut images = Vec::new();
+    for platform in &platforms {
+        let build = plan_platform(request, &inputs, &resolver, &solver, platform).await?;
+        pushes.follow(&build.graph, &build.solutions);
+        images.push(finish_platform(request, &build, clock).await?);
+    }
+    let image = image::combine(images, &platforms, request)?;
+    export::write(request, &layers, &events, &image).await?;
+    let pushed = pushes.finish(&image).await?;
+    Ok(BuildResult {
+        digest: image.descriptor.digest,
+        descriptor: image.descriptor.clone(),
+        config_digest: image.platforms[0].config_digest(),
+        pushed,
+        duration: events.elapsed(),
+        traffic: registries.statistics(),
+    })
+}
+
+/// Plans until every base image that planning asks for is known.
+async fn plan_platform(
+    request: &BuildRequest,
+    inputs: &Inputs,
+    resolver: &Resolver<'_>,
+    solver: &Arc<Solver>,
+    platform: &Platform,
+) -> Result<PlatformBuild, BuildError> {
+    let build_platform = Platform::host();
+    let mut bases = Bases::new();
+    let graph = loop {
+        let planned = plan(PlanRequest {
+            dockerfile: &inputs.dockerfile,
+            build_args: &request.build_args,
+            target: request.target.as_deref(),
+            platform,
+            build_platform: &build_platform,
+            contexts: &request.contexts,
+            labels: &request.labels,
+            bases: &bases,
+        })
+        .map_err(BuildError::Dockerfile)?;
+        match planned {
+            Planned::Graph(graph) => break graph,
+            Planned::Needs(needs) => {
+                let found = try_join_all(needs.iter().map(|need| resolver.resolve(need))).await?;
+                bases.extend(needs.into_iter().zip(found));
+            }
+        }
+    };
+    for (source, warning) in &graph.warnings {
+        resolver.events().warn(warning.render(source, true));
+    }
+    let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
+    let solutions = solver.solve(&graph, &bases);
+    Ok(PlatformBuild { graph, bases, solutions })
+}
+
+/// Waits for the steps of the image, and makes its config and manifest.
+async fn finish_platform(
+    request: &BuildRequest,
+    build: &PlatformBuild,
+    clock: Clock,
+) -> Result<BuiltImage, BuildError> {
+    let graph = &build.graph;
+    let chain = graph.chain(graph.result);
+    let waiting = chain.iter().map(|step| build.solutions[step.position()].clone());
+    let solved: Vec<Arc<FileSystem>> = try_join_all(waiting).await?;
+    let format = request.image_format.unwrap_or_else(|| base_format(build));
+    assemble(graph, &chain, &solved, format, clock)
+}
+
+/// The format of the image that the result is based on; OCI if it is based on none.
+fn base_format(build: &PlatformBuild) -> ImageFormat {
+    let chain = build.graph.chain(build.graph.result);
+    let base = chain.first().and_then(|step| match &build.graph.step(*step).operation {
+        crate::graph::Operation::Base(request) => build.bases.get(request),
+        _ => None,
+    });
+    match base {
+        Some(base) if base.is_docker => ImageFormat::Docker,
+        _ => ImageFormat::Oci,
+    }
+}
+
+impl Inputs {
+    /// What counts as now: `SOURCE_DATE_EPOCH`, or the clock.
+    fn now(&self, request: &BuildRequest) -> Result<Time, BuildError> {
+        match request.source_date_epoch {
+            None => Ok(Time::now()),
+            Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch),
+        }
+    }
+}
+
+/// Whether the image goes anywhere but to the store.
+pub fn has_outputs(request: &BuildRequest) -> bool {
+    request.outputs.iter().any(|output| *output != Output::Push) || !request.tags.is_empty()
+}

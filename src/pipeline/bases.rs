@@ -1,0 +1,145 @@
+//! Looking up base images: name → manifest → config and layers. No layer is fetched.
+
+use std::path::Path;
+
+use super::error::{BaseError, BuildError};
+use crate::event::{ActivityKind, Events};
+use crate::exec::Layers;
+use crate::graph::{Base, BaseRequest, BaseSource};
+use crate::image::{
+    Descriptor, ImageConfig, ImageRef, Layer, Layout, MAX_CONFIG, MAX_MANIFEST, Manifest, ManifestOrIndex, Platform,
+};
+use crate::registry::{Problem, RegistryError, Repository};
+
+/// Looks up base images.
+#[derive(Debug)]
+pub(super) struct Resolver<'a> {
+    layers: &'a Layers,
+    events: &'a Events,
+    offline: bool,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(layers: &'a Layers, events: &'a Events, offline: bool) -> Self {
+        Self { layers, events, offline }
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        self.events
+    }
+
+    /// Looks up an image. Its manifest and config are in the store afterwards.
+    pub(super) async fn resolve(&self, request: &BaseRequest) -> Result<Base, BuildError> {
+        let activity = self.events.begin(ActivityKind::Internal, format!("look up {}", request.source));
+        let base = match &request.source {
+            BaseSource::Registry(image) => self.from_registry(image, &request.platform).await,
+            BaseSource::Layout { path, selector } => from_layout(path, selector.as_deref(), &request.platform),
+        };
+        let base = base.map_err(|source| BuildError::Base { image: request.source.clone(), source })?;
+        activity.done();
+        Ok(base)
+    }
+
+    async fn from_registry(&self, image: &ImageRef, platform: &Platform) -> Result<Base, BaseError> {
+        let repository = self.layers.registries().repository(image.repository())?;
+        let top = self.find(image, &repository).await?;
+        let bytes = self.document(&top, &repository, MAX_MANIFEST).await?;
+        let manifest = match ManifestOrIndex::parse(&bytes, Some(&top.media_type))? {
+            ManifestOrIndex::Manifest(manifest) => manifest,
+            ManifestOrIndex::Index(index) => {
+                let chosen = index.select(platform)?;
+                let bytes = self.document(chosen, &repository, MAX_MANIFEST).await?;
+                Manifest::parse(&bytes)?
+            }
+        };
+        let config = self.document(&manifest.config, &repository, MAX_CONFIG).await?;
+        self.layers.store().keep_reference(image, &top)?;
+        base(&manifest, &config)
+    }
+
+    /// What the name stands for: as the registry says, or as the store remembers when no registry may or can be
+    /// asked. A digest always stands for the same.
+    async fn find(&self, image: &ImageRef, repository: &Repository) -> Result<Descriptor, BaseError> {
+        let store = self.layers.store();
+        let remembered = store.reference(image)?.filter(|found| store.has_blob(found));
+        match remembered {
+            Some(found) if self.offline || image.digest().is_some() => return Ok(found),
+            None if self.offline => return Err(BaseError::Offline),
+            _ => {}
+        }
+        let asked = match &remembered {
+            // One small question instead of the whole document, which is most likely the same.
+            Some(_) => repository.manifest_digest(&image.selector()).await,
+            None => Ok(None),
+        };
+        match (asked, remembered) {
+            (Ok(Some(found)), _) => Ok(found),
+            (Ok(None), _) => {
+                let fetched = repository.manifest(&image.selector()).await?;
+                store.put_blob(&fetched.bytes)?;
+                Ok(fetched.descriptor())
+            }
+            (Err(error), Some(found)) if is_unreachable(&error) => {
+                let cause = super::error::chain(&error);
+                self.events.warn(format!("using {image} as it was when last fetched: {cause}"));
+                Ok(found)
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// A manifest or config: from the store, or fetched and kept there.
+    async fn document(
+        &self,
+        descriptor: &Descriptor,
+        repository: &Repository,
+        limit: usize,
+    ) -> Result<Vec<u8>, BaseError> {
+        let store = self.layers.store();
+        if let Some(bytes) = store.read_blob(descriptor.digest, limit as u64)? {
+            return Ok(bytes);
+        }
+        if self.offline {
+            return Err(BaseError::Offline);
+        }
+        let bytes = if is_manifest(descriptor) {
+            repository.manifest(&descriptor.digest.to_string()).await?.bytes
+        } else {
+            repository.blob_bytes(descriptor, limit).await?
+        };
+        store.put_blob(&bytes)?;
+        Ok(bytes.to_vec())
+    }
+}
+
+/// Whether no answer came at all: then what is remembered is better than nothing.
+fn is_unreachable(error: &RegistryError) -> bool {
+    matches!(*error.problem, Problem::Unreachable { .. } | Problem::UnknownHost { .. })
+}
+
+fn is_manifest(descriptor: &Descriptor) -> bool {
+    let media_type = descriptor.media_type.to_string();
+    media_type.contains("manifest") || media_type.contains("image.index")
+}
+
+fn from_layout(path: &Path, selector: Option<&str>, platform: &Platform) -> Result<Base, BaseError> {
+    let unreadable = |error: crate::image::LayoutError| BaseError::Layout { reason: super::error::chain(&error) };
+    let layout = Layout::open(path).map_err(unreadable)?;
+    let (manifest, config) = layout.image(selector, platform).map_err(unreadable)?;
+    base(&manifest, &config)
+}
+
+/// A base image by its documents.
+fn base(manifest: &Manifest, config: &[u8]) -> Result<Base, BaseError> {
+    let config = ImageConfig::parse(config)?;
+    let (diff_ids, layers) = (&config.rootfs.diff_ids, &manifest.layers);
+    if diff_ids.len() != layers.len() {
+        return Err(BaseError::LayerCount { diff_ids: diff_ids.len(), layers: layers.len() });
+    }
+    let layers = diff_ids
+        .iter()
+        .zip(layers)
+        .map(|(diff_id, descriptor)| Layer { diff_id: *diff_id, descriptor: descriptor.clone() })
+        .collect();
+    Ok(Base { config, layers, is_docker: manifest.media_type.to_string().contains("docker") })
+}

@@ -1,0 +1,197 @@
+//! Why a build failed, and how that is said.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use crate::context::ContextError;
+use crate::dockerfile::{Code, Diagnostic, Diagnostics};
+use crate::exec::{LayerError, StepError, StepFailure};
+use crate::graph::BaseSource;
+use crate::image::{ConfigError, ManifestError, NoSuchPlatform, TimeError};
+use crate::layer::Digest;
+use crate::registry::{RegistryError, SettingsError};
+use crate::request::RequestError;
+use crate::store::StoreError;
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The request cannot be.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// `SOURCE_DATE_EPOCH` is no time.
+    #[error("SOURCE_DATE_EPOCH is not a time")]
+    Epoch(#[source] TimeError),
+    /// There is no Dockerfile.
+    #[error("there is no Dockerfile at `{}`; name it with `--file PATH`", path.display())]
+    NoDockerfile {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The Dockerfile cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The `.dockerignore` makes no sense.
+    #[error("`{}`: {reason}", path.display())]
+    Ignore {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The Dockerfile has mistakes.
+    #[error("{0}")]
+    Dockerfile(Diagnostics),
+    /// The context cannot be read.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The settings for registries cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A base image cannot be had.
+    #[error("cannot use the image {image}")]
+    Base {
+        /// The image.
+        image: BaseSource,
+        /// Why.
+        #[source]
+        source: BaseError,
+    },
+    /// A step failed.
+    #[error("{0}")]
+    Step(#[from] StepFailure),
+    /// The image's config cannot be written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The image's manifest cannot be written.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A layer cannot be read for an output.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A registry does not take the image.
+    #[error("cannot push")]
+    Push(#[from] RegistryError),
+    /// An output cannot be written.
+    #[error("cannot write the image to `{}`", path.display())]
+    Export {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Standard output is a terminal.
+    #[error("an image would be of no use on a terminal; redirect standard output or give `dest=PATH`")]
+    Terminal,
+    /// It was cancelled from outside.
+    #[error("the build was cancelled")]
+    Cancelled,
+    /// A thread of ours ended before its time.
+    #[error("a worker thread ended unexpectedly")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
+/// Why a base image cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// Its registry does not give it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The registry cannot even be asked.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No registry may be asked, and the store does not have it.
+    #[error("it is not in the store, and `--offline` forbids to fetch it; build once without `--offline`, or name it as oci-layout://PATH")]
+    Offline,
+    /// Its manifest makes no sense.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// It exists for other platforms only.
+    #[error(transparent)]
+    Platform(#[from] NoSuchPlatform),
+    /// Its config makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The config and the manifest disagree.
+    #[error("its config names {diff_ids} layers and its manifest {layers}")]
+    LayerCount {
+        /// In the config.
+        diff_ids: usize,
+        /// In the manifest.
+        layers: usize,
+    },
+    /// A layout cannot be read.
+    #[error("{reason}")]
+    Layout {
+        /// Why.
+        reason: String,
+    },
+    /// A blob is missing from a layout.
+    #[error("it has no blob {0}")]
+    Missing(Digest),
+}
+
+impl BuildError {
+    /// The exit code of a program that ends with this error: that of the command that failed, 130 after an
+    /// interruption, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Cancelled => 130,
+            Self::Step(failure) => match &*failure.error {
+                StepError::Failed { code, .. } => u8::try_from(*code).unwrap_or(1).max(1),
+                StepError::Cancelled => 130,
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+
+    /// What is shown: with the place in the Dockerfile and the line, where there is one.
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Dockerfile(diagnostics) => diagnostics.render(colour),
+            Self::Step(failure) => render_step(failure, colour),
+            error => format!("error: {}", chain(error)),
+        }
+    }
+}
+
+fn render_step(failure: &StepFailure, colour: bool) -> String {
+    let error = &*failure.error;
+    let span = error.span().unwrap_or(failure.place.span);
+    let code = match error {
+        StepError::Copy { .. } => Code::NotFound,
+        StepError::Owner { .. } | StepError::Pattern { .. } => Code::InvalidValue,
+        StepError::Unsupported { .. } => Code::Unsupported,
+        _ => Code::StepFailed,
+    };
+    Diagnostic::error(code, chain(error), span).render(&failure.place.source, colour)
+}
+
+/// An error and its causes, each once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent wrappers say what their cause says.
+        if !text.ends_with(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,143 @@
+//! From layers to an image: config, manifest, and an index for several platforms.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::BuildError;
+use crate::exec::{Clock, FileSystem, ImageLayer};
+use crate::graph::{Graph, HistoryItem, StepId};
+use crate::image::{
+    Compression, Descriptor, History, ImageFormat, Index, IndexEntry, Manifest, Platform, Time, history,
+};
+use crate::layer::Digest;
+use crate::request::BuildRequest;
+use crate::rootfs::Tree;
+
+/// What the entries that this build adds to a history say of who made them.
+const COMMENT: &str = "cooper";
+
+/// The image of one platform.
+#[derive(Debug, Clone)]
+pub(super) struct BuiltImage {
+    pub(super) layers: Vec<ImageLayer>,
+    pub(super) config: Vec<u8>,
+    pub(super) manifest: Manifest,
+    pub(super) manifest_bytes: Vec<u8>,
+    pub(super) file_system: Arc<FileSystem>,
+}
+
+/// The image as a whole.
+#[derive(Debug, Clone)]
+pub(super) struct WholeImage {
+    pub(super) platforms: Vec<BuiltImage>,
+    /// The manifest, or the index over them.
+    pub(super) descriptor: Descriptor,
+    /// The index, if there are several platforms.
+    pub(super) index: Option<Vec<u8>>,
+}
+
+impl BuiltImage {
+    pub(super) fn config_digest(&self) -> Digest {
+        self.manifest.config.digest
+    }
+
+    pub(super) fn descriptor(&self) -> Descriptor {
+        self.manifest.descriptor(&self.manifest_bytes)
+    }
+
+    pub(super) fn tree(&self, layers: &crate::exec::Layers) -> Result<Tree, crate::exec::StepError> {
+        self.file_system.tree(layers)
+    }
+}
+
+/// Makes config and manifest of what the steps of the chain yielded.
+pub(super) fn assemble(
+    graph: &Graph,
+    chain: &[StepId],
+    solved: &[Arc<FileSystem>],
+    format: ImageFormat,
+    clock: Clock,
+) -> Result<BuiltImage, BuildError> {
+    let layers: Vec<ImageLayer> = solved.iter().flat_map(|step| step.own_layers().to_vec()).collect();
+    let created: BTreeMap<StepId, Time> =
+        chain.iter().zip(solved).filter_map(|(step, solved)| Some((*step, solved.created()?))).collect();
+    let mut config = graph.config.clone();
+    config.rootfs.diff_ids = layers.iter().map(|layer| layer.layer.diff_id).collect();
+    config.history = dated(&graph.history, &created, clock);
+    // Layers that no entry stands for would shift the others' entries in every tool that shows them side by side.
+    let named = config.history.iter().filter(|entry| !entry.empty_layer).count();
+    for _ in named..layers.len() {
+        config.history.push(History { comment: history::EXPORTER_COMMENT.to_owned(), ..History::default() });
+    }
+    config.created = config.history.last().and_then(|entry| entry.created).or(Some(clock.now));
+    let bytes = config.to_bytes()?;
+    let descriptor = Descriptor::new(format.config_type(), Digest::of(&bytes), bytes.len() as u64);
+    let manifest =
+        Manifest::build(format, descriptor, layers.iter().map(|layer| layer.layer.descriptor.clone()).collect())?;
+    let manifest_bytes = manifest.to_bytes()?;
+    let file_system = Arc::clone(&solved[solved.len() - 1]);
+    Ok(BuiltImage { layers, config: bytes, manifest, manifest_bytes, file_system })
+}
+
+/// The history with a time for every entry: a layer's is when it was made, metadata takes that of the first new layer
+/// after it, or of the last one before it.
+fn dated(items: &[HistoryItem], created: &BTreeMap<StepId, Time>, clock: Clock) -> Vec<History> {
+    let mut entries: Vec<History> = items
+        .iter()
+        .map(|item| match item {
+            HistoryItem::Base(entry) => entry.clone(),
+            HistoryItem::Made { created_by, step } => History {
+                created: step.and_then(|step| created.get(&step).copied()),
+                created_by: created_by.clone(),
+                comment: COMMENT.to_owned(),
+                empty_layer: step.is_none(),
+                ..History::default()
+            },
+        })
+        .collect();
+    let is_made = |position: usize| matches!(items[position], HistoryItem::Made { .. });
+    let mut next = None;
+    for position in (0..entries.len()).rev() {
+        if !is_made(position) {
+            break;
+        }
+        match entries[position].created {
+            Some(time) => next = Some(time),
+            None => entries[position].created = next,
+        }
+    }
+    let fixed = clock.epoch.and_then(|epoch| Time::from_epoch(epoch).ok());
+    let mut last = None;
+    for (position, entry) in entries.iter_mut().enumerate() {
+        if is_made(position) && entry.created.is_none() {
+            entry.created = fixed.or(last).or(Some(clock.now));
+        }
+        last = entry.created.or(last);
+    }
+    entries
+}
+
+/// Puts the platforms' images under one descriptor.
+pub(super) fn combine(
+    platforms: Vec<BuiltImage>,
+    wanted: &[Platform],
+    request: &BuildRequest,
+) -> Result<WholeImage, BuildError> {
+    if let [image] = platforms.as_slice() {
+        let descriptor = image.descriptor();
+        return Ok(WholeImage { platforms, descriptor, index: None });
+    }
+    let format = request.image_format.unwrap_or(ImageFormat::Oci);
+    let entries = platforms
+        .iter()
+        .zip(wanted)
+        .map(|(image, platform)| IndexEntry {
+            descriptor: image.descriptor(),
+            platform: Some(platform.clone()),
+        })
+        .collect();
+    let index = Index::build(format, entries)?;
+    let bytes = index.to_bytes()?;
+    let descriptor = index.descriptor(&bytes);
+    Ok(WholeImage { platforms, descriptor, index: Some(bytes) })
+}
