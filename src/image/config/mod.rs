@@ -5,6 +5,8 @@
 
 mod environment;
 mod health;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -191,6 +193,19 @@ impl ImageConfig {
     pub fn platform(&self) -> Platform {
         let variant = Some(self.variant.as_str()).filter(|variant| !variant.is_empty());
         Platform::new(&self.os, &self.architecture, variant).with_os_version(Some(self.os_version.clone()))
+    }
+}
+
+impl ImageConfig {
+    /// Puts a layer on top, with the step that made it.
+    pub fn push_layer(&mut self, diff_id: DiffId, step: History) {
+        self.rootfs.diff_ids.push(diff_id);
+        self.history.push(History { empty_layer: false, ..step });
+    }
+
+    /// Records a step that made no layer.
+    pub fn push_empty(&mut self, step: History) {
+        self.history.push(History { empty_layer: true, ..step });
     }
 }
 
