@@ -1,1 +1,3 @@
-//! context
+//! Build contexts: which of the user's files a build sees.
+
+pub mod ignore;

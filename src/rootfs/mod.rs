@@ -1,1 +1,3 @@
-//! rootfs
+//! File trees: patterns of their paths.
+
+pub mod glob;
