@@ -1,4 +1,4 @@
-//! Build contexts: the user's files, after `.dockerignore`, as a [`Tree`] with contents that are read when needed.
+//! Build contexts: the user's files, after `.dockerignore`, as a tree with contents that are read when needed.
 
 pub mod ignore;
 mod local;
