@@ -58,7 +58,7 @@ pub(super) async fn refusal(response: Response) -> Refusal {
         texts.collect::<Vec<_>>().join("; ")
     };
     let codes = errors.into_iter().map(|error| error.code).collect();
-    Refusal { status, codes, detail: Detail(printable(&text)) }
+    Refusal { status, codes, detail: Detail(printable(&text).into()) }
 }
 
 /// The whole body, where it is not longer than `limit`.

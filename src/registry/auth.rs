@@ -164,9 +164,9 @@ impl Authenticator {
     }
 
     /// Whom the registry takes us for, for messages.
-    pub(super) async fn whom(&self, repository: &RepoName) -> String {
+    pub(super) async fn whom(&self, repository: &RepoName) -> Box<str> {
         let challenged = self.challenge.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        match self.credentials.find(repository).await {
+        let whom = match self.credentials.find(repository).await {
             Ok(Some(credential)) if challenged => match credential.login {
                 Login::Password { user, .. } | Login::IdentityToken { user: Some(user), .. } => {
                     format!("the user `{user}` (from {})", credential.origin)
@@ -174,7 +174,8 @@ impl Authenticator {
                 _ => format!("the holder of the token from {}", credential.origin),
             },
             _ => format!("anonymous users (no credentials were found in {})", self.looked_in()),
-        }
+        };
+        whom.into()
     }
 
     fn unsendable(&self, origin: &str) -> Problem {

@@ -42,14 +42,10 @@ fn parse(text: &str) -> Vec<Challenge> {
         };
         if scheme.eq_ignore_ascii_case("basic") {
             offers.push(Challenge::Basic);
-        } else if scheme.eq_ignore_ascii_case("bearer") {
-            if let Some(realm) = get("realm") {
-                offers.push(Challenge::Bearer(Bearer {
-                    realm,
-                    service: get("service"),
-                    scope: get("scope"),
-                }));
-            }
+        } else if scheme.eq_ignore_ascii_case("bearer")
+            && let Some(realm) = get("realm")
+        {
+            offers.push(Challenge::Bearer(Bearer { realm, service: get("service"), scope: get("scope") }));
         }
     }
     offers

@@ -17,7 +17,7 @@ use super::settings::SettingsError;
 #[derive(Debug)]
 pub struct RegistryError {
     /// What was being done.
-    pub operation: Operation,
+    pub operation: Box<Operation>,
     /// What stood in the way.
     pub problem: Box<Problem>,
 }
@@ -156,7 +156,7 @@ impl fmt::Display for Operation {
 /// Text of a registry's answer, made safe to show: bounded, on one line, without control characters.
 /// Printed with a leading ` (the registry says: …)`, or not at all when empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Detail(pub(super) String);
+pub struct Detail(pub(super) Box<str>);
 
 impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,7 +227,7 @@ pub enum Problem {
     CredentialsRefused { host: String, origin: String, detail: Detail },
     /// 403.
     #[error("{host} does not allow {whom} to {right} {repository}{detail}")]
-    Denied { host: String, whom: String, right: &'static str, repository: RepoName, detail: Detail },
+    Denied { host: String, whom: Box<str>, right: &'static str, repository: RepoName, detail: Detail },
     /// Credentials that cannot be read.
     #[error("the credentials for {host} cannot be read")]
     Credentials {
@@ -318,11 +318,11 @@ impl fmt::Display for RetryWish {
 impl Problem {
     /// The problem met during `operation`.
     pub(super) fn during(self, operation: &Operation) -> RegistryError {
-        RegistryError { operation: operation.clone(), problem: Box::new(self) }
+        RegistryError { operation: Box::new(operation.clone()), problem: Box::new(self) }
     }
 
     /// `403` during `operation`.
-    pub(super) fn denied(host: &str, whom: String, operation: &Operation, detail: Detail) -> Self {
+    pub(super) fn denied(host: &str, whom: Box<str>, operation: &Operation, detail: Detail) -> Self {
         Self::Denied {
             host: host.to_owned(),
             whom,

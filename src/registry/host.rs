@@ -309,7 +309,7 @@ impl Host {
             return self.exhausted(refusal, 1, None);
         }
         let whom = self.authenticator.whom(repository).await;
-        repository::problem(&self.name, whom, refusal, operation)
+        repository::problem(&self.name, whom, &refusal, operation)
     }
 
     pub(super) fn protocol(&self, reason: &str) -> Problem {

@@ -94,7 +94,7 @@ impl Repository {
             return Err(during(Problem::Protocol { host: endpoint.host.name().to_owned(), reason }));
         }
         let mut headers = HeaderMap::new();
-        let content_type = HeaderValue::from_str(&media_type.to_string());
+        let content_type = HeaderValue::from_str(media_type.as_ref());
         headers.insert(CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/json")));
         let question = Question { headers, ..question(Method::PUT, selector, &operation) };
         let call = Call {

@@ -171,8 +171,8 @@ impl Repository {
 }
 
 /// The problem behind a refusal that is about this repository.
-pub(super) fn problem(host: &str, whom: String, refusal: Refusal, operation: &Operation) -> Problem {
-    let Refusal { status, detail, .. } = &refusal;
+pub(super) fn problem(host: &str, whom: Box<str>, refusal: &Refusal, operation: &Operation) -> Problem {
+    let Refusal { status, detail, .. } = refusal;
     let (status, detail) = (*status, detail.clone());
     let repository = operation.repository().clone();
     match (status, operation) {

@@ -77,7 +77,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 pub(super) fn jitter() -> u16 {
     use std::hash::{BuildHasher, RandomState};
     let hash = RandomState::new().hash_one(std::process::id());
-    (hash & u64::from(u16::MAX)) as u16
+    let [low, high, ..] = hash.to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 /// How often a transfer that breaks off may be taken up again.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use super::answer;
@@ -144,9 +144,10 @@ impl Target<'_> {
         let headers = answer.response.headers();
         let range = headers.get(RANGE).and_then(|value| value.to_str().ok());
         let received = range.map_or(Some(0), received);
-        let url = match headers.contains_key(reqwest::header::LOCATION) {
-            true => self.endpoint.host.location(&session.url, &answer.response)?,
-            false => session.url.clone(),
+        let url = if headers.contains_key(LOCATION) {
+            self.endpoint.host.location(&session.url, &answer.response)?
+        } else {
+            session.url.clone()
         };
         if !answer.response.status().is_success() {
             return Err(self.setback(answer.response).await);

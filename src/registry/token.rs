@@ -1,6 +1,6 @@
 //! Token services: a credential in, a bearer token for some scopes out.
 //!
-//! Two protocols, both of the distribution project: `GET` with Basic authentication (or none), and OAuth2 `POST`
+//! Two protocols, both of the distribution project: `GET` with Basic authentication (or none), and `OAuth2` `POST`
 //! for identity tokens. Services that lack the second answer 404, 405 or 401, and are asked with the first.
 
 use std::time::Duration;
@@ -220,7 +220,7 @@ async fn exhausted(
     }
 }
 
-/// The body of an OAuth2 exchange, RFC 6749 section 6.
+/// The body of an `OAuth2` exchange, RFC 6749 section 6.
 fn exchange_form(bearer: &Bearer, scopes: &[String], token: &Secret) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "refresh_token");

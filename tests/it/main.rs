@@ -1,1 +1,4 @@
+//! Tests of the library and the program as a whole; one module per subject.
 
+mod registry;
+mod registry_client;

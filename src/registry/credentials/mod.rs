@@ -24,7 +24,7 @@ pub enum Login {
         /// The password.
         password: Secret,
     },
-    /// An OAuth2 refresh token, as Docker's and Azure's logins leave behind.
+    /// An `OAuth2` refresh token, as Docker's and Azure's logins leave behind.
     IdentityToken {
         /// The user's name, where one is known.
         user: Option<String>,
@@ -118,10 +118,10 @@ impl Source {
         helper_path: Option<&std::ffi::OsStr>,
     ) -> Result<Option<Credential>, CredentialsError> {
         for key in config::keys(repository) {
-            if let Some(name) = self.config.helper(&key) {
-                if let Some(login) = helper::ask(name, &key, helper_path).await? {
-                    return Ok(Some(self.by_helper(login, name)));
-                }
+            if let Some(name) = self.config.helper(&key)
+                && let Some(login) = helper::ask(name, &key, helper_path).await?
+            {
+                return Ok(Some(self.by_helper(login, name)));
             }
             if let Some(login) = self.config.login(&key) {
                 return Ok(Some(Credential { login: login.clone(), origin: self.origin.clone() }));
