@@ -1,5 +1,7 @@
 //! Reading what a registry says: bounded, and made safe to show.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -10,6 +12,8 @@ use super::error::{Detail, Problem};
 const SHOWN_CHARACTERS: usize = 300;
 /// How much of the body of an error is read.
 const ERROR_LIMIT: usize = 64 << 10;
+/// How long the body of an error may take.
+const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer that is not a success, without its connection.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ struct ErrorEntry {
 /// Reads the rest of a refusal. A body that cannot be read is no detail: the status says enough.
 pub(super) async fn refusal(response: Response) -> Refusal {
     let status = response.status();
-    let body = read(response, ERROR_LIMIT).await.ok().flatten().unwrap_or_default();
+    let body = discard(response).await;
     let document = serde_json::from_slice::<ErrorDocument>(&body);
     let errors = document.map(|document| document.errors).unwrap_or_default();
     let text = if errors.is_empty() {
@@ -59,6 +63,12 @@ pub(super) async fn refusal(response: Response) -> Refusal {
     };
     let codes = errors.into_iter().map(|error| error.code).collect();
     Refusal { status, codes, detail: Detail(printable(&text).into()) }
+}
+
+/// Reads a body of no importance, so that the connection can be used again; gives it where that went well.
+pub(super) async fn discard(response: Response) -> Bytes {
+    let reading = tokio::time::timeout(ERROR_PATIENCE, read(response, ERROR_LIMIT)).await;
+    reading.ok().and_then(Result::ok).flatten().unwrap_or_default()
 }
 
 /// The whole body, where it is not longer than `limit`.

@@ -104,9 +104,9 @@ mod tests {
         challenge(&values.collect())
     }
 
-    fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
+    fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Some(Challenge::Bearer(Bearer { realm: realm.to_owned(), service: own(service), scope: own(scope) }))
+        Challenge::Bearer(Bearer { realm: realm.to_owned(), service: own(service), scope: own(scope) })
     }
 
     #[test]
@@ -118,17 +118,17 @@ mod tests {
             (&[""], None),
             (&["Basic realm=\"Registry\""], Some(Challenge::Basic)),
             (&["basic"], Some(Challenge::Basic)),
-            (&[hub], bearer(url, Some("registry.docker.io"), Some("repository:library/node:pull"))),
-            (&["bEaReR realm = \"r\" , SCOPE=\"a:b:c,d\""], bearer("r", None, Some("a:b:c,d"))),
-            (&["Bearer realm=https://x/token,service=y"], bearer("https://x/token", Some("y"), None)),
-            (&[r#"Bearer realm="a\"b""#], bearer("a\"b", None, None)),
-            (&["Basic realm=\"x\", Bearer realm=\"y\""], bearer("y", None, None)),
-            (&["Basic realm=\"x\"", "Bearer realm=\"y\""], bearer("y", None, None)),
+            (&[hub], Some(bearer(url, Some("registry.docker.io"), Some("repository:library/node:pull")))),
+            (&["bEaReR realm = \"r\" , SCOPE=\"a:b:c,d\""], Some(bearer("r", None, Some("a:b:c,d")))),
+            (&["Bearer realm=https://x/token,service=y"], Some(bearer("https://x/token", Some("y"), None))),
+            (&[r#"Bearer realm="a\"b""#], Some(bearer("a\"b", None, None))),
+            (&["Basic realm=\"x\", Bearer realm=\"y\""], Some(bearer("y", None, None))),
+            (&["Basic realm=\"x\"", "Bearer realm=\"y\""], Some(bearer("y", None, None))),
             (&["Negotiate, Basic realm=\"x\""], Some(Challenge::Basic)),
             (&["Negotiate"], None),
             (&["Bearer service=\"no realm\""], None),
             (&["Bearer realm=\"unfinished"], None),
-            (&["Bearer realm="], bearer("", None, None)),
+            (&["Bearer realm="], Some(bearer("", None, None))),
             (&["=,=,\"\",Bearer"], None),
         ] {
             assert_eq!(read(texts), expected, "{texts:?}");

@@ -37,9 +37,10 @@ fn of_tls(host: &str, error: &rustls::Error) -> Problem {
     let (host, source) = (host.to_owned(), error.clone());
     match error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Problem::PlainHttp { host },
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            Problem::UntrustedCertificate { host }
-        }
+        // A bad signature is what an authority that was made anew under its old name looks like.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Problem::UntrustedCertificate { host },
         rustls::Error::InvalidCertificate(_) => Problem::InvalidCertificate { host, source },
         _ => Problem::Tls { host, source },
     }

@@ -151,7 +151,8 @@ impl Host {
                 (Some(delay), _) => tokio::time::sleep(delay).await,
                 (None, Err(problem)) => return Err(problem),
                 (None, Ok(response)) => {
-                    return Err(self.exhausted(answer::refusal(response).await, attempt, asked));
+                    let wish = RetryWish(asked.filter(|wait| !policy.grants(*wait)));
+                    return Err(exhausted(answer::refusal(response).await, &self.name, attempt, wish));
                 }
             }
         }
@@ -194,27 +195,30 @@ impl Host {
 
     /// One request with its login: at most one 401 is answered with a (new) login.
     async fn exchange(&self, call: &Call<'_>) -> Result<Response, Problem> {
-        let mut was_challenged = false;
+        let mut refused = None;
         loop {
             let grant = self.grant(call).await?;
+            if grant.is_none()
+                && let Some(refusal) = refused
+            {
+                return Err(self.unauthorised(refusal, None));
+            }
             let response = self.follow(call, grant.as_ref()).await?;
             if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(response.url()) {
                 return Ok(response);
             }
-            if !self.challenged(call, &response, grant.as_ref()).await || was_challenged {
-                return Err(self.unauthorised(response, grant).await);
+            let knows_how = self.learn(call, &response, grant.as_ref()).await;
+            // Reading the body to its end keeps the connection for the next try.
+            let refusal = answer::refusal(response).await;
+            if refused.is_some() || !knows_how {
+                return Err(self.unauthorised(refusal, grant));
             }
-            was_challenged = true;
+            refused = Some(refusal);
         }
     }
 
     /// Learns from a 401; says whether there is a way to log in.
-    pub(super) async fn challenged(
-        &self,
-        call: &Call<'_>,
-        response: &Response,
-        used: Option<&Grant>,
-    ) -> bool {
+    pub(super) async fn learn(&self, call: &Call<'_>, response: &Response, used: Option<&Grant>) -> bool {
         match challenge::challenge(response.headers()) {
             Some(challenge) => {
                 self.authenticator.refused(challenge, call.scope, used).await;
@@ -243,6 +247,7 @@ impl Host {
                 return Ok(response);
             }
             url = self.location(&url, &response)?;
+            answer::discard(response).await;
             grant = grant.filter(|_| self.is_own(&url));
         }
         Err(self.protocol(&format!("it redirects more than {REDIRECT_LIMIT} times")))
@@ -306,7 +311,7 @@ impl Host {
         repository: &RepoName,
     ) -> Problem {
         if retry::may_pass(refusal.status) {
-            return self.exhausted(refusal, 1, None);
+            return exhausted(refusal, &self.name, 1, RetryWish(None));
         }
         let whom = self.authenticator.whom(repository).await;
         repository::problem(&self.name, whom, &refusal, operation)
@@ -330,22 +335,11 @@ impl Host {
     }
 
     /// The problem of a 401 that no login helps against.
-    pub(super) async fn unauthorised(&self, response: Response, grant: Option<Grant>) -> Problem {
-        let host = self.name.clone();
-        let detail = answer::refusal(response).await.detail;
+    pub(super) fn unauthorised(&self, refusal: Refusal, grant: Option<Grant>) -> Problem {
+        let (host, detail) = (self.name.clone(), refusal.detail);
         match grant.and_then(|grant| grant.origin) {
             Some(origin) => Problem::CredentialsRefused { host, origin, detail },
             None => Problem::NoCredentials { host, looked_in: self.authenticator.looked_in(), detail },
-        }
-    }
-
-    fn exhausted(&self, refusal: Refusal, attempts: u32, wish: Option<Duration>) -> Problem {
-        let (host, detail) = (self.name.clone(), refusal.detail);
-        match refusal.status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                Problem::TooManyRequests { host, attempts, wish: RetryWish(wish), detail }
-            }
-            status => Problem::ServerFailed { host, attempts, status: status.as_u16(), detail },
         }
     }
 
@@ -369,7 +363,7 @@ impl Host {
         let asked = retry::retry_after(response.headers(), Timestamp::now());
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             self.lanes.narrow(lane, permit);
-            if let Some(wait) = asked.filter(|wait| wait.as_secs() <= self.retry.patience_seconds) {
+            if let Some(wait) = asked.filter(|wait| self.retry.grants(*wait)) {
                 *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
             }
         }
@@ -379,6 +373,15 @@ impl Host {
     /// Whether `url` is at this registry itself.
     fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
+    }
+}
+
+/// The problem of an answer that might have passed, but did not in that many attempts.
+pub(super) fn exhausted(refusal: Refusal, host: &str, attempts: u32, wish: RetryWish) -> Problem {
+    let (host, detail) = (host.to_owned(), refusal.detail);
+    match refusal.status {
+        StatusCode::TOO_MANY_REQUESTS => Problem::TooManyRequests { host, attempts, wish, detail },
+        status => Problem::ServerFailed { host, attempts, status: status.as_u16(), detail },
     }
 }
 

@@ -38,6 +38,11 @@ impl RetryPolicy {
         Self { attempts: self.attempts.min(2), patience_seconds: self.patience_seconds.min(2), ..self }
     }
 
+    /// Whether a registry that asks for this wait gets it.
+    pub(super) fn grants(self, wait: Duration) -> bool {
+        wait <= Duration::from_secs(self.patience_seconds)
+    }
+
     /// How long to wait after the failure of try number `attempt` (from 1), or `None` to give up.
     ///
     /// `random` is uniform in `0..=u16::MAX`.
@@ -46,7 +51,7 @@ impl RetryPolicy {
             return None;
         }
         if let Some(asked) = asked {
-            return (asked <= Duration::from_secs(self.patience_seconds)).then_some(asked);
+            return self.grants(asked).then_some(asked);
         }
         let doubled = self.base_milliseconds.saturating_mul(1 << (attempt - 1).min(16));
         let full = doubled.min(self.cap_milliseconds);

@@ -216,8 +216,8 @@ impl Target<'_> {
         }
         let (response, grant) = result?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let knows_how = host.challenged(&call, &response, grant.as_ref()).await;
-            let problem = host.unauthorised(response, grant).await;
+            let knows_how = host.learn(&call, &response, grant.as_ref()).await;
+            let problem = host.unauthorised(answer::refusal(response).await, grant);
             return Err(if knows_how { Setback::Passing(problem, None) } else { Setback::Final(problem) });
         }
         Ok(response)
@@ -258,32 +258,47 @@ struct Gauge {
 }
 
 impl Gauge {
+    /// The body made of `stream`. It stays one item behind, because the HTTP library does not ask for more once it
+    /// has all bytes, and an error that comes with the end (a wrong digest) must not be missed.
     fn measure(&self, stream: ByteStream, expected: u64) -> Body {
         let (sent, failure) = (Arc::clone(&self.sent), Arc::clone(&self.failure));
         let fail = move |problem| {
             *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
-            Some(Err(io::Error::from(io::ErrorKind::InvalidData)))
+            Err(io::Error::from(io::ErrorKind::InvalidData))
         };
-        // The end of the stream is an item too, so that one that is too short is noticed.
-        let items = stream.map(Some).chain(stream::iter([None]));
-        let checked = items.filter_map(move |item| {
-            let so_far = sent.load(Ordering::Relaxed);
-            std::future::ready(match item {
-                Some(Ok(bytes)) if so_far + bytes.len() as u64 <= expected => {
-                    sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    Some(Ok(bytes))
+        let start = Outgoing { stream, held: Bytes::new(), taken: 0 };
+        let body = stream::try_unfold(start, move |mut outgoing| {
+            let (sent, fail) = (Arc::clone(&sent), fail.clone());
+            async move {
+                let next = match outgoing.stream.next().await.transpose() {
+                    Ok(next) => next,
+                    Err(source) => return fail(Problem::Source { source }),
+                };
+                outgoing.taken += next.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                if outgoing.taken > expected || (next.is_none() && outgoing.taken < expected) {
+                    return fail(Problem::SourceChanged { expected });
                 }
-                None if so_far == expected => None,
-                Some(Err(source)) => fail(Problem::Source { source }),
-                Some(Ok(_)) | None => fail(Problem::SourceChanged { expected }),
-            })
+                let is_end = next.is_none() && outgoing.held.is_empty();
+                let bytes = std::mem::replace(&mut outgoing.held, next.unwrap_or_default());
+                sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok((!is_end).then_some((bytes, outgoing)))
+            }
         });
-        Body::wrap_stream(checked)
+        Body::wrap_stream(body)
     }
 
     fn failure(&self) -> Option<Problem> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// A body between its source and the HTTP library.
+struct Outgoing {
+    stream: ByteStream,
+    /// What was taken and not yet handed on.
+    held: Bytes,
+    /// Bytes taken so far.
+    taken: u64,
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::clients::Clients;
 use super::credentials::{Credential, Login, Secret};
 use super::diagnosis::diagnose;
 use super::error::{Problem, RetryWish};
-use super::host::{authority, within};
+use super::host::{authority, exhausted, within};
 use super::retry::{self, RetryPolicy};
 use super::traffic::Meter;
 
@@ -152,9 +152,13 @@ impl TokenService<'_> {
                 Err(problem) if problem.may_pass() => None,
                 Err(_) => return result,
             };
-            match self.retry.delay(attempt, asked, retry::jitter()) {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(exhausted(result, host, attempt, asked).await),
+            match (self.retry.delay(attempt, asked, retry::jitter()), result) {
+                (Some(delay), _) => tokio::time::sleep(delay).await,
+                (None, Err(problem)) => return Err(problem),
+                (None, Ok(response)) => {
+                    let wish = RetryWish(asked.filter(|wait| !self.retry.grants(*wait)));
+                    return Err(exhausted(answer::refusal(response).await, &host, attempt, wish));
+                }
             }
         }
     }
@@ -182,7 +186,8 @@ impl TokenService<'_> {
                 _ => Problem::Rejected { host: service.to_owned(), status: status.as_u16(), detail },
             });
         }
-        let body = answer::read_all(service, response, "token", TOKEN_LIMIT).await?;
+        let reading = answer::read_all(service, response, "token", TOKEN_LIMIT);
+        let body = within(self.limit, service, reading).await??;
         self.meter.received(body.len());
         let odd = || Problem::Protocol {
             host: service.to_owned(),
@@ -195,28 +200,6 @@ impl TokenService<'_> {
         let seconds = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(USUAL_SECONDS);
         let lifetime = Duration::from_secs(seconds.min(LONGEST_SECONDS));
         Ok(Grant::new(header, credential.map(|credential| credential.origin.clone()), lifetime))
-    }
-}
-
-/// The problem after the last of `attempts`.
-async fn exhausted(
-    result: Result<Response, Problem>,
-    host: String,
-    attempts: u32,
-    wish: Option<Duration>,
-) -> Problem {
-    match result {
-        Err(problem) => problem,
-        Ok(response) => {
-            let refusal = answer::refusal(response).await;
-            let detail = refusal.detail;
-            match refusal.status {
-                StatusCode::TOO_MANY_REQUESTS => {
-                    Problem::TooManyRequests { host, attempts, wish: RetryWish(wish), detail }
-                }
-                status => Problem::ServerFailed { host, attempts, status: status.as_u16(), detail },
-            }
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The registry client against registries: the one in this process, which fails on command, and Debian's.
 
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
 mod debian;
 mod login;
 mod pull;

@@ -1,6 +1,7 @@
 //! Just enough of HTTP/1.1: heads, bodies of known length, connections that stay open.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Response {
         Self { status, headers: Vec::new(), body: Vec::new(), cut: None, slow: None }
     }
 
-    pub(super) fn header(mut self, name: &str, value: impl ToString) -> Self {
+    pub(super) fn header(mut self, name: &str, value: impl Display) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
@@ -119,10 +120,10 @@ impl<S: Read + Write> Connection<S> {
         let Response { status, headers, body, cut, slow } = response;
         let mut head = format!("HTTP/1.1 {status} Status\r\n");
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
         if !headers.iter().any(|(name, _)| name == "Content-Length") && *status != 204 {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
         }
         head.push_str("\r\n");
         let stream = self.stream.get_mut();

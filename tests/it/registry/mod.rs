@@ -7,6 +7,8 @@
 //!
 //! It serves from threads of its own, so that a test may run the program against it, and stops when dropped.
 
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
 mod fault;
 mod http;
 mod login;
