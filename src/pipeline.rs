@@ -26,7 +26,7 @@ use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::Digest;
 use crate::registry::{Credentials, Registries, Traffic};
-use crate::request::{BuildRequest, Output};
+use crate::request::BuildRequest;
 use crate::store::Store;
 use bases::Resolver;
 use image::{BuiltImage, assemble};
@@ -204,7 +204,7 @@ impl Inputs {
     }
 }
 
-/// Whether the image goes anywhere but to the store.
-pub fn has_outputs(request: &BuildRequest) -> bool {
-    request.outputs.iter().any(|output| *output != Output::Push) || !request.tags.is_empty()
+/// An error and its causes in one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    error::chain(error)
 }

@@ -1,8 +1,38 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
+mod arguments;
+mod build;
+mod output;
+mod progress;
+
 use std::process::ExitCode;
 
-/// Runs the program.
+use clap::{Parser, Subcommand};
+
+use crate::exec::sandbox;
+
+/// Builds container images inside Kubernetes, from one ordinary pod: no daemon, no privileges.
+#[derive(Debug, Parser)]
+#[command(name = "cooper", version, max_term_width = 110, arg_required_else_help = true)]
+struct Cooper {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b")]
+    Build(Box<build::BuildArguments>),
+}
+
+/// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
+/// no sense, else 1.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    if sandbox::is_helper() {
+        return sandbox::helper_main();
+    }
+    match Cooper::parse().command {
+        Command::Build(arguments) => build::run(&arguments),
+    }
 }

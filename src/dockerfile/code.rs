@@ -110,6 +110,10 @@ codes! {
     InvalidBaseName,
     /// A source that is not there.
     NotFound,
+
+    // What carrying out a step adds.
+    /// A step could not be carried out.
+    StepFailed,
 }
 
 impl fmt::Display for Code {

@@ -21,4 +21,5 @@ mod writing;
 pub use error::{StepError, StepFailure};
 pub use layers::{ImageLayer, LayerError, Layers, Origin};
 pub use result::{FileSystem, StepRecord};
+pub use run::Runner;
 pub use solve::{Clock, Solution, Solver, SolverSettings};

@@ -15,6 +15,7 @@ use super::run::Runner;
 use super::writing::NewLayer;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::context::ignore::Ignore;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
     BaseSource, Bases, CopyInput, CopyStep, Files, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
@@ -230,17 +231,13 @@ impl Solver {
             Owner::parse(&owner.value, base)
                 .map_err(|source| StepError::Owner { source, span: Some(owner.span) })
         });
-        let exclude = copy.exclude.iter().map(|pattern| pattern.value.as_str());
         Ok(CopyRules {
             destination: copy.destination.clone(),
             into_directory: copy.into_directory,
             owner: owner.transpose()?,
             mode: copy.mode.clone(),
             parents: copy.parents,
-            exclude: copy::exclusions(exclude).map_err(|source| StepError::Copy {
-                source,
-                span: copy.exclude.first().map(|pattern| pattern.span),
-            })?,
+            exclude: exclusions(copy)?,
             now: self.settings.clock.now.epoch_seconds(),
         })
     }
@@ -402,6 +399,22 @@ impl Solver {
         contents.write(placed, &mut tar)?;
         tar.finish()?.finish()
     }
+}
+
+/// The patterns of `--exclude`; as with BuildKit, one that begins with `/` matches nothing.
+fn exclusions(copy: &CopyStep) -> Result<Ignore, StepError> {
+    let mut patterns = Vec::new();
+    for pattern in copy.exclude.iter().filter(|pattern| !pattern.value.starts_with('/')) {
+        Ignore::parse(&pattern.value).map_err(|error| StepError::Pattern {
+            pattern: pattern.value.clone(),
+            reason: error.to_string(),
+            span: pattern.span,
+        })?;
+        patterns.push(pattern.value.as_str());
+    }
+    let text = patterns.join("\n");
+    let span = copy.exclude.first().map(|pattern| pattern.span).unwrap_or_default();
+    Ignore::parse(&text).map_err(|error| StepError::Pattern { pattern: text, reason: error.to_string(), span })
 }
 
 /// What the sources of a COPY turned out to be.

@@ -7,7 +7,7 @@ use super::BuildError;
 use crate::exec::{Clock, FileSystem, ImageLayer};
 use crate::graph::{Graph, HistoryItem, StepId};
 use crate::image::{
-    Compression, Descriptor, History, ImageFormat, Index, IndexEntry, Manifest, Platform, Time, history,
+    Descriptor, History, ImageFormat, Index, IndexEntry, Manifest, Platform, Time, history,
 };
 use crate::layer::Digest;
 use crate::request::BuildRequest;
@@ -73,7 +73,10 @@ pub(super) fn assemble(
     let bytes = config.to_bytes()?;
     let descriptor = Descriptor::new(format.config_type(), Digest::of(&bytes), bytes.len() as u64);
     let manifest =
-        Manifest::build(format, descriptor, layers.iter().map(|layer| layer.layer.descriptor.clone()).collect())?;
+        {
+            let layers = layers.iter().map(|layer| layer.layer.descriptor.clone()).collect();
+            Manifest::build(format, descriptor, layers, BTreeMap::new())?
+        };
     let manifest_bytes = manifest.to_bytes()?;
     let file_system = Arc::clone(&solved[solved.len() - 1]);
     Ok(BuiltImage { layers, config: bytes, manifest, manifest_bytes, file_system })

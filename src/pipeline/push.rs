@@ -1,6 +1,7 @@
 //! Pushing: layers while the build goes on, then configs, then manifests, then names.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -8,10 +9,10 @@ use tokio::task::JoinHandle;
 use super::BuildError;
 use super::image::WholeImage;
 use crate::event::{ActivityKind, Events};
-use crate::exec::{ImageLayer, LayerError, Layers, Origin, Solution};
+use crate::exec::{ImageLayer, Layers, Origin, Solution};
 use crate::graph::Graph;
 use crate::image::{Descriptor, ImageRef, RepoName};
-use crate::registry::{RegistryError, Repository, Uploaded};
+use crate::registry::{BlobSource, ByteStream, RegistryError, Repository, Uploaded};
 use crate::request::{BuildRequest, Output};
 
 /// The pushes of one build.
@@ -121,24 +122,24 @@ async fn send_layer(
         _ => Vec::new(),
     };
     // Bytes that neither side needs are never moved: the blob is fetched only when it has to be sent.
-    if repository.has_blob(descriptor.digest).await.unwrap_or(false) {
-        activity.cached();
-        return Ok(());
-    }
-    for neighbour in &neighbours {
-        if neighbour.registry() == repository.name().registry()
-            && repository.mount(descriptor.digest, neighbour).await.unwrap_or(false)
-        {
-            activity.cached();
-            return Ok(());
-        }
-    }
-    let (pool, wanted) = (layers.clone(), layer.clone());
-    let path = tokio::task::spawn_blocking(move || pool.complete_blob(&wanted)).await?;
-    let path = path.map_err(|error: LayerError| BuildError::Layer(error))?;
-    match repository.upload(descriptor, path, &[]).await? {
+    let blob = LazyBlob { layers: layers.clone(), layer: layer.clone() };
+    match repository.upload(descriptor, blob, &neighbours).await? {
         Uploaded::AlreadyThere | Uploaded::Mounted => activity.cached(),
         Uploaded::Sent => activity.done(),
     }
     Ok(())
+}
+
+/// A layer's blob, fetched into the store when the first byte of it is asked for.
+struct LazyBlob {
+    layers: Layers,
+    layer: ImageLayer,
+}
+
+impl BlobSource for LazyBlob {
+    async fn open(&self, offset: u64, length: u64) -> io::Result<ByteStream> {
+        let (layers, layer) = (self.layers.clone(), self.layer.clone());
+        let path = tokio::task::spawn_blocking(move || layers.complete_blob(&layer)).await?;
+        path.map_err(io::Error::other)?.open(offset, length).await
+    }
 }

@@ -158,7 +158,7 @@ impl<'a> Arrangement<'a> {
         while let Some((directory, inside)) = pending.pop() {
             for (name, node) in directory.children() {
                 let inside = inside.join(name);
-                let excluded = crate::rootfs::glob::excluded(&rules.exclude, &inside);
+                let excluded = rules.exclude.excludes(&inside);
                 let (from, to) = (source.join(&inside), target.join(&inside));
                 match node {
                     Node::Leaf(_) if excluded => {}

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use arrange::{Arrangement, Placed};
 pub use select::{Selected, select};
 
+use crate::context::ignore::Ignore;
 use crate::dockerfile::Chmod;
 use crate::layer::Metadata;
 use crate::rootfs::{Last, Node, Owner, Tree, TreeError};
@@ -34,7 +35,7 @@ pub struct CopyRules {
     /// `--parents`: paths keep what is before their last name.
     pub parents: bool,
     /// `--exclude`, against paths inside a copied directory.
-    pub exclude: Vec<crate::rootfs::glob::Pattern>,
+    pub exclude: Ignore,
     /// Modification time of directories that have no model, in seconds since 1970.
     pub now: i64,
 }
@@ -89,13 +90,6 @@ pub enum CopyError {
     /// A path cannot be followed.
     #[error(transparent)]
     Tree(#[from] TreeError),
-}
-
-/// The patterns of `--exclude`.
-pub fn exclusions<'a>(
-    patterns: impl Iterator<Item = &'a str>,
-) -> Result<Vec<crate::rootfs::glob::Pattern>, CopyError> {
-    Ok(patterns.map(|p| crate::rootfs::glob::Pattern(p.to_owned())).collect())
 }
 
 /// Places what was selected over the tree `base`; several calls for several sources share an arrangement.

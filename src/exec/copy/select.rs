@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use super::CopyError;
 use crate::dockerfile::nearest;
 use crate::layer::Metadata;
-use crate::rootfs::{Directory, Last, Node, Tree, glob};
+use crate::rootfs::glob::{self, Glob};
+use crate::rootfs::{Directory, Last, Node, Tree};
 
 /// One file or directory that a source stands for.
 #[derive(Debug, Clone)]
@@ -137,8 +138,9 @@ fn matches(tree: &Tree, path: &Path, pattern: &str) -> Result<Vec<PathBuf>, Copy
             .flat_map(|directory| directory.children())
             .map(|(name, _)| name.to_owned())
             .collect();
+        let element = Glob::new(element).map_err(|error| bad(error.to_string()))?;
         for name in names {
-            if glob::matches(element, &name.to_string_lossy()).map_err(|error| bad(error.to_string()))? {
+            if element.matches(&name.to_string_lossy()) {
                 pending.push((prefix.join(name), position + 1));
             }
         }

@@ -17,7 +17,8 @@ pub enum Isolation {
 }
 
 /// The value of `--isolation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum IsolationChoice {
     /// The best that this machine permits.
     #[default]

@@ -93,13 +93,13 @@ impl Planner<'_> {
             })
             .transpose()?;
         let destination = state.expand(copying.destination, text)?;
-        let mut shown = copying.keyword.to_owned();
+        let mut shown: Vec<String> = Vec::new();
         if copying.parents {
-            shown.push_str(" --parents");
+            shown.push("--parents".to_owned());
         }
         for (flag, value) in [("chown", &chown), ("chmod", &chmod)] {
             if let Some(value) = value {
-                shown.push_str(&format!(" --{flag}={}", value.value));
+                shown.push(format!("--{flag}={}", value.value));
             }
         }
         // As in BuildKit, paths are copied before here-documents.
@@ -108,7 +108,7 @@ impl Planner<'_> {
             let CopySource::Path(word) = source else { continue };
             let pattern = located(state, word, text)?;
             refuse_remote(copying.keyword, &pattern)?;
-            shown.push_str(&format!(" {}", pattern.value));
+            shown.push(pattern.value.clone());
             sources.push(CopyInput::Files { from: copying.from.clone(), pattern });
         }
         for source in copying.sources {
@@ -118,11 +118,10 @@ impl Planner<'_> {
             } else {
                 heredoc.body.text.clone()
             };
-            shown.push_str(" <<");
-            shown.push_str(&heredoc.name);
+            shown.push(format!("<<{}", heredoc.name));
             sources.push(CopyInput::Inline { name: heredoc.name.clone(), text: Arc::from(body.into_bytes()) });
         }
-        shown.push_str(&format!(" {destination}"));
+        shown.push(destination.clone());
         let into_directory =
             destination.ends_with('/') || destination.ends_with("/.") || matches!(destination.as_str(), "" | ".");
         let operation = Operation::Copy(CopyStep {
@@ -143,7 +142,7 @@ impl Planner<'_> {
         });
         let label = (state.index, first_line(&instruction.text));
         let step = self.push(operation, text.place(instruction.span), Some(label));
-        state.record_step(history::with_marker(&shown), step);
+        state.record_step(history::copy(copying.keyword, shown.iter().map(String::as_str)), step);
         Ok(())
     }
 

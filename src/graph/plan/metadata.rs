@@ -13,14 +13,14 @@ impl StageState {
             self.environment.set(name, value);
             self.config.config.set_env(name, value);
         }
-        self.record(format!("ENV {}", shown(&pairs)));
+        self.record(history::pairs("ENV", shown(&pairs)));
         Ok(())
     }
 
     pub(super) fn set_labels(&mut self, pairs: &[Assignment], text: &Text) -> Result<(), Diagnostic> {
         let pairs = self.expand_pairs(pairs, text)?;
         self.config.config.labels.extend(pairs.iter().cloned());
-        self.record(format!("LABEL {}", shown(&pairs)));
+        self.record(history::pairs("LABEL", shown(&pairs)));
         Ok(())
     }
 
@@ -34,7 +34,7 @@ impl StageState {
 
     pub(super) fn set_cmd(&mut self, command: &Command) {
         let argv = self.argv(command);
-        self.record(history::cmd(&argv));
+        self.record(history::quoted_list("CMD", &argv));
         self.config.config.cmd = argv;
         // BuildKit sets this deprecated field for every CMD.
         self.config.config.args_escaped = true;
@@ -43,7 +43,7 @@ impl StageState {
 
     pub(super) fn set_entrypoint(&mut self, command: &Command) {
         let argv = self.argv(command);
-        self.record(history::entrypoint(&argv));
+        self.record(history::quoted_list("ENTRYPOINT", &argv));
         self.config.config.entrypoint = argv;
         if !self.cmd_is_set {
             self.config.config.cmd.clear();
@@ -67,7 +67,7 @@ impl StageState {
 
     pub(super) fn set_shell(&mut self, words: &[Word]) {
         let shell = texts(words);
-        self.record(history::shell(&shell));
+        self.record(history::plain_list("SHELL", &shell));
         self.config.config.shell = shell;
     }
 
@@ -88,7 +88,7 @@ impl StageState {
                 ports.extend(spec.ports());
             }
         }
-        self.record(history::expose(&ports));
+        self.record(history::sorted_list("EXPOSE", &ports));
         self.config.config.exposed_ports.extend(ports);
         Ok(())
     }
@@ -103,7 +103,7 @@ impl StageState {
             }
             volumes.push(volume);
         }
-        self.record(history::volume(&volumes));
+        self.record(history::plain_list("VOLUME", &volumes));
         self.config.config.volumes.extend(volumes);
         Ok(())
     }
@@ -154,6 +154,6 @@ pub(super) fn texts(words: &[Word]) -> Vec<String> {
     words.iter().map(|word| word.text.clone()).collect()
 }
 
-fn shown(pairs: &[(String, String)]) -> String {
-    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+fn shown(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, Option<&str>)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())))
 }

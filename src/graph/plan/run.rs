@@ -26,7 +26,10 @@ impl Planner<'_> {
             }
         };
         let mounts = self.plan_mounts(state, run, text)?;
-        let created_by = history::run(&state.shown_arguments(), &argv);
+        let created_by = {
+            let arguments = state.shown_arguments();
+            history::run(arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())), &argv)
+        };
         let operation = Operation::Run(RunStep {
             parent: state.top,
             argv,

@@ -10,7 +10,7 @@ use crate::dockerfile::{
     expand, parse_onbuild,
 };
 use crate::graph::{BaseSource, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep};
-use crate::image::{ImageConfig, Platform};
+use crate::image::{ImageConfig, Platform, history};
 
 /// Docker's search path, for images that have none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -247,13 +247,11 @@ impl Planner<'_> {
             {
                 state.environment.set(name, value);
             }
-            shown.push(match &value {
-                Some(value) => format!("{name}={value}"),
-                None => name.clone(),
-            });
+            shown.push((name.as_str(), value.clone()));
             state.arguments.push((name.clone(), value));
         }
-        state.record(format!("ARG {}", shown.join(" ")));
+        let shown = shown.iter().map(|(name, value)| (*name, value.as_deref()));
+        state.record(history::pairs("ARG", shown));
         Ok(())
     }
 

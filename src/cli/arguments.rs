@@ -1,0 +1,61 @@
+//! Values on command lines.
+
+use std::path::PathBuf;
+
+use crate::graph::NamedContext;
+use crate::image::ImageRef;
+
+/// Splits `KEY=VALUE`; of a bare `KEY` the value is that of the environment variable, and nothing if there is none.
+pub(super) fn key_value(text: &str) -> Option<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) => Some((key.to_owned(), value.to_owned())),
+        None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
+    }
+}
+
+/// `HOST=PEM` of `--registry-certificate`.
+pub(super) fn certificate(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => Ok((host.to_owned(), path.into())),
+        _ => Err("write HOST=PEM-FILE".to_owned()),
+    }
+}
+
+/// `NAME=VALUE` of `--build-context`.
+pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), String> {
+    let Some((name, value)) = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty())
+    else {
+        return Err("write NAME=PATH, NAME=docker-image://IMAGE or NAME=oci-layout://PATH[:TAG]".to_owned());
+    };
+    let context = if let Some(image) = value.strip_prefix("docker-image://") {
+        NamedContext::Image(image.parse::<ImageRef>().map_err(|error| error.to_string())?)
+    } else if value.starts_with("oci-layout://") {
+        NamedContext::Layout(value.to_owned())
+    } else if value.contains("://") {
+        return Err(format!("`{value}` is not supported yet; give a directory, docker-image:// or oci-layout://"));
+    } else {
+        NamedContext::Directory(value.into())
+    };
+    Ok((name.to_owned(), context))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_contexts() {
+        let image = NamedContext::Image("alpine".parse().unwrap());
+        for (text, expected) in [
+            ("src=../src", Ok(("src", NamedContext::Directory("../src".into())))),
+            ("a=docker-image://alpine", Ok(("a", image))),
+            ("a=oci-layout://x:1", Ok(("a", NamedContext::Layout("oci-layout://x:1".into())))),
+            ("a=https://x", Err(())),
+            ("a", Err(())),
+            ("=a", Err(())),
+        ] {
+            let found = named_context(text).map_err(|_| ());
+            assert_eq!(found, expected.map(|(name, context)| (name.to_owned(), context)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! `cooper build`, with the habits of `docker buildx build`.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::arguments::{certificate, key_value, named_context};
+use super::progress::Progress;
+use crate::cancel::Cancel;
+use crate::event::Events;
+use crate::exec::sandbox::IsolationChoice;
+use crate::graph::NamedContext;
+use crate::image::{ImageFormat, ImageRef, Platform};
+use crate::pipeline::{self, BuildError, BuildResult, Environment};
+use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
+use crate::request::{BuildRequest, ContextSource, DockerfileSource, Output};
+
+/// What `cooper build` takes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct BuildArguments {
+    /// Directory with the files that COPY and ADD see
+    #[arg(value_name = "CONTEXT")]
+    context: PathBuf,
+    /// The Dockerfile; `-` reads it from standard input [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Name of the image; may be given several times
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    tags: Vec<ImageRef>,
+    /// Push the image to the registries of its names
+    #[arg(long)]
+    push: bool,
+    /// Where else the image goes: type=oci|docker|tar|local,dest=PATH
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    outputs: Vec<Output>,
+    /// Value of an ARG; without a value, that of the environment variable
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    build_args: Vec<String>,
+    /// Files or an image that the Dockerfile can name
+    #[arg(long = "build-context", value_name = "NAME=VALUE", value_parser = named_context)]
+    build_contexts: Vec<(String, NamedContext)>,
+    /// Stage to build [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Platform of the image, like linux/arm64; several make an index
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    platforms: Vec<Platform>,
+    /// Label of the image
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Do every step anew
+    #[arg(long)]
+    no_cache: bool,
+    /// How the build is shown
+    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
+    progress: Progress,
+    /// Write digests as JSON to this file
+    #[arg(long, value_name = "PATH")]
+    metadata_file: Option<PathBuf>,
+    /// Write the digest of the image's config to this file
+    #[arg(long, value_name = "PATH")]
+    iidfile: Option<PathBuf>,
+    /// How RUN is confined: auto, overlay or userns
+    #[arg(long, value_name = "ISOLATION", default_value = "auto")]
+    isolation: IsolationChoice,
+    /// Media types of the image: oci or docker [default: the base's]
+    #[arg(long, value_name = "FORMAT", value_parser = image_format)]
+    image_format: Option<ImageFormat>,
+    /// Use only what the store and layouts have
+    #[arg(long)]
+    offline: bool,
+    /// Where Cooper keeps blobs and results [default: $XDG_CACHE_HOME/cooper]
+    #[arg(long, value_name = "DIR", env = "COOPER_STORE")]
+    store: Option<PathBuf>,
+    /// Registry that speaks plain HTTP
+    #[arg(long = "insecure-registry", value_name = "HOST")]
+    insecure_registries: Vec<String>,
+    /// Registry to pull images of Docker Hub from first
+    #[arg(long = "registry-mirror", value_name = "HOST")]
+    registry_mirrors: Vec<String>,
+    /// Authority to trust for a registry
+    #[arg(long = "registry-certificate", value_name = "HOST=PEM", value_parser = certificate)]
+    registry_certificates: Vec<(String, PathBuf)>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper build -t registry:5000/app:1 --push .
+  cooper build -t app:1 -o type=docker,dest=app.tar . && docker load -i app.tar
+  cooper build --offline --build-context base=oci-layout://base -o type=oci,dest=image .";
+
+fn image_format(text: &str) -> Result<ImageFormat, String> {
+    match text {
+        "oci" => Ok(ImageFormat::Oci),
+        "docker" => Ok(ImageFormat::Docker),
+        _ => Err("there are `oci` and `docker`".to_owned()),
+    }
+}
+
+/// Builds; says what came of it.
+pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
+    let events = Events::new(arguments.progress.reporter());
+    let result = build(arguments, &events);
+    events.finish();
+    match result {
+        Ok(result) => {
+            if arguments.progress != Progress::Json {
+                report(arguments, &result);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Build(error)) => {
+            complain(&error.render(true));
+            ExitCode::from(error.exit_code())
+        }
+        Err(Failure::Other(text)) => {
+            complain(&format!("error: {text}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why nothing was built, or nothing could be said about it.
+#[derive(Debug)]
+enum Failure {
+    Build(BuildError),
+    Other(String),
+}
+
+fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
+    let request = request(arguments).map_err(Failure::Other)?;
+    let places = CredentialPlaces::from_environment();
+    let credentials = Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
+    let cancel = Cancel::new().map_err(|error| Failure::Other(error.to_string()))?;
+    let helper = PathBuf::from("/proc/self/exe");
+    let environment = Environment { credentials, helper, events: events.clone(), cancel: cancel.clone() };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(async {
+        let listener = tokio::spawn(cancel_on_signal(cancel));
+        let result = pipeline::build(&request, environment).await;
+        listener.abort();
+        result
+    });
+    // Threads that wait for a download that nobody wants any more need not be waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    let result = result.map_err(Failure::Build)?;
+    write_files(arguments, &result)?;
+    Ok(result)
+}
+
+/// Throws the switch on SIGINT and SIGTERM.
+async fn cancel_on_signal(cancel: Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    cancel.cancel();
+}
+
+/// The request that was typed. Reads standard input for `--file -`, and nothing else.
+fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+    let dockerfile = match &arguments.file {
+        None => DockerfileSource::InContext,
+        Some(path) if path == Path::new("-") => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).map_err(|error| format!("cannot read standard input: {error}"))?;
+            DockerfileSource::Text(text)
+        }
+        Some(path) => DockerfileSource::Path(path.clone()),
+    };
+    let mut outputs = arguments.outputs.clone();
+    if arguments.push && !outputs.contains(&Output::Push) {
+        outputs.push(Output::Push);
+    }
+    let build_args: BTreeMap<String, String> =
+        arguments.build_args.iter().filter_map(|text| key_value(text)).collect();
+    let labels = arguments.labels.iter().map(|text| match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), value.to_owned()),
+        None => (text.clone(), String::new()),
+    });
+    Ok(BuildRequest {
+        context: ContextSource::Directory(arguments.context.clone()),
+        dockerfile,
+        contexts: arguments.build_contexts.iter().cloned().collect(),
+        source_date_epoch: source_date_epoch(&build_args)?,
+        build_args,
+        target: arguments.target.clone(),
+        platforms: arguments.platforms.clone(),
+        labels: labels.collect(),
+        tags: arguments.tags.clone(),
+        outputs,
+        image_format: arguments.image_format,
+        use_cache: !arguments.no_cache,
+        isolation: arguments.isolation,
+        offline: arguments.offline,
+        registries: registries(arguments),
+        store: store(arguments)?,
+    })
+}
+
+fn registries(arguments: &BuildArguments) -> RegistrySettings {
+    let mirrors: Vec<Mirror> = arguments.registry_mirrors.iter().map(|text| Mirror::parse(text)).collect();
+    RegistrySettings {
+        insecure: arguments.insecure_registries.iter().cloned().collect(),
+        certificates: arguments.registry_certificates.iter().cloned().collect(),
+        mirrors: if mirrors.is_empty() {
+            BTreeMap::new()
+        } else {
+            BTreeMap::from([("docker.io".to_owned(), mirrors)])
+        },
+        ..RegistrySettings::default()
+    }
+}
+
+/// The build argument, or else the environment variable. See reproducible-builds.org, SOURCE_DATE_EPOCH.
+fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
+    text.filter(|text| !text.is_empty())
+        .map(|text| text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds")))
+        .transpose()
+}
+
+fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {
+    if let Some(store) = &arguments.store {
+        return Ok(store.clone());
+    }
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from("XDG_CACHE_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("cooper"))
+        .ok_or_else(|| "there is no HOME to keep a store in; name a directory with `--store DIR`".to_owned())
+}
+
+fn write_files(arguments: &BuildArguments, result: &BuildResult) -> Result<(), Failure> {
+    if let Some(path) = &arguments.iidfile {
+        write_file(path, result.config_digest.to_string().as_bytes())?;
+    }
+    if let Some(path) = &arguments.metadata_file {
+        let names: Vec<String> = arguments.tags.iter().map(ToString::to_string).collect();
+        let metadata = serde_json::json!({
+            "containerimage.config.digest": result.config_digest,
+            "containerimage.descriptor": result.descriptor,
+            "containerimage.digest": result.digest,
+            "image.name": names.join(","),
+        });
+        write_file(path, format!("{metadata:#}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
+}
+
+/// The digest is the result: it goes to standard output when a program reads that, and is shown to a person.
+fn report(arguments: &BuildArguments, result: &BuildResult) {
+    if arguments.progress == Progress::Quiet {
+        say(&mut io::stdout(), &result.digest.to_string());
+        return;
+    }
+    let seconds = result.duration.as_secs_f64();
+    let mut error = anstream::stderr();
+    for name in &result.pushed {
+        say(&mut error, &format!("pushed {name}"));
+    }
+    say(&mut error, &format!("built {} in {seconds:.2}s", result.digest));
+    let takes_stdout = arguments.outputs.iter().any(Output::is_stdout);
+    if !takes_stdout && !io::stdout().is_terminal() {
+        say(&mut io::stdout(), &result.digest.to_string());
+    }
+}
+
+fn complain(text: &str) {
+    say(&mut anstream::stderr(), text);
+}
+
+fn say(output: &mut impl io::Write, text: &str) {
+    // Nobody may be reading any more; the exit code tells all the same.
+    let _ = writeln!(output, "{text}");
+}
