@@ -84,14 +84,14 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(self.message.as_str()).id(self.code.name());
-        let mut report = match self.span {
-            Some(span) => vec![title.element(excerpt(source, span))],
-            None => vec![Group::with_title(title)],
+        let mut group = match self.span {
+            Some(span) => title.element(excerpt(source, span)),
+            None => Group::with_title(title),
         };
-        if let (Some(advice), Some(group)) = (&self.advice, report.pop()) {
-            report.push(group.element(Level::HELP.message(advice.as_str())));
+        if let Some(advice) = &self.advice {
+            group = group.element(Level::HELP.message(advice.as_str()));
         }
-        renderer.render(&report)
+        renderer.render(&[group])
     }
 
     /// The diagnostic with its place spelled out, to be serialised.

@@ -174,6 +174,12 @@ fn split_directive(line: &Line<'_>) -> Option<(String, Word)> {
     Some((key, Word::new(value, Span::new(end - value.len(), end))))
 }
 
+/// The check in a comment like `# check=skip=StageNameCasing`.
+pub(super) fn check_comment(comment: &str) -> Option<Check> {
+    let (key, value) = comment.strip_prefix('#')?.split_once('=')?;
+    if key.trim().eq_ignore_ascii_case("check") { value.parse().ok() } else { None }
+}
+
 impl Rules {
     fn parse(text: &str) -> Self {
         match text.trim() {

@@ -20,6 +20,7 @@ mod flags;
 mod heredoc;
 mod json;
 mod lines;
+mod lint;
 mod parse;
 mod parts;
 mod remote;
@@ -34,6 +35,7 @@ pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, PlacedDiagnostic, Severity};
 pub use directive::{Check, Directives, Escape, ParseCheckError, Rules};
 pub use expand::{Expanded, ExpandedWords, Undefined, Variables, expand, expand_heredoc, expand_words};
+pub use lint::{LintOptions, lint, lint_violation, undefined_variable};
 pub use parse::{parse, parse_onbuild};
 pub use remote::RemoteSource;
 pub(crate) use suggest::{did_you_mean, nearest};
@@ -43,3 +45,6 @@ pub use value::{
     parse_chmod, parse_duration, parse_port_spec, parse_signal,
 };
 pub use word::Word;
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ impl RemoteSource {
         }
         let rest = source.strip_prefix("http://").or_else(|| source.strip_prefix("https://"))?;
         let path = rest.split(['#', '?']).next().unwrap_or_default();
-        Some(if path.ends_with(".git") { Self::Git } else { Self::Url })
+        let repository = path.strip_suffix(".git").is_some();
+        Some(if repository { Self::Git } else { Self::Url })
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn parse_from(reading: &Reading<'_>, index: usize) -> Result<Stage, D
     let (as_keyword, name) = match (words.next(), words.next(), words.next()) {
         (None, ..) => (None, None),
         (Some(keyword), Some(name), None) if keyword.text.eq_ignore_ascii_case("AS") => {
-            (Some(keyword.span), Some(stage_name(name)?))
+            (Some(keyword.span), Some(stage_name(&name)?))
         }
         _ => return Err(count()),
     };
@@ -39,7 +39,7 @@ pub(super) fn parse_from(reading: &Reading<'_>, index: usize) -> Result<Stage, D
 }
 
 /// The name in lower case, if it is one: a letter, then letters, digits, `-`, `_` and `.`.
-fn stage_name(name: Word) -> Result<Word, Diagnostic> {
+fn stage_name(name: &Word) -> Result<Word, Diagnostic> {
     let text = name.text.to_lowercase();
     let valid = text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.'));

@@ -38,7 +38,7 @@ pub(super) fn parse_mount(flag: Word, escape: Escape) -> Result<RunMount, Diagno
     let fields = csv::split(&flag).map_err(|message| {
         Diagnostic::error(Code::InvalidMount, format!("failed to parse csv mounts: {message}"), flag.span)
     })?;
-    let options = fields.into_iter().map(parse_option).collect::<Result<Vec<_>, _>>()?;
+    let options = fields.iter().map(parse_option).collect::<Result<Vec<_>, _>>()?;
     let from = options.iter().rev().find(|option| option.key.text == "from");
     let from = from.and_then(|option| option.value.clone()).filter(|from| !from.text.is_empty());
     if let Some(from) = from.as_ref().filter(|from| from.text.contains('$')) {
@@ -53,8 +53,8 @@ pub(super) fn parse_mount(flag: Word, escape: Escape) -> Result<RunMount, Diagno
     Ok(mount)
 }
 
-fn parse_option(field: Word) -> Result<MountOption, Diagnostic> {
-    let (mut key, value) = match split_at_equals(&field) {
+fn parse_option(field: &Word) -> Result<MountOption, Diagnostic> {
+    let (mut key, value) = match split_at_equals(field) {
         Some((key, value)) => (key, Some(value)),
         None => (field.clone(), None),
     };
@@ -81,7 +81,7 @@ impl RunMount {
                 None => None,
             };
             let span = option.value.as_ref().map_or(option.key.span, |value| value.span);
-            values.push(Value { key: &option.key, value, span });
+            values.push(Expanded { key: &option.key, text: value, span });
         }
         let fields = Fields { values, span: self.span() };
         let kind = fields.kind()?;
@@ -97,14 +97,14 @@ impl RunMount {
 }
 
 /// An option, expanded.
-struct Value<'a> {
+struct Expanded<'a> {
     key: &'a Word,
-    value: Option<String>,
+    text: Option<String>,
     span: Span,
 }
 
 struct Fields<'a> {
-    values: Vec<Value<'a>>,
+    values: Vec<Expanded<'a>>,
     span: Span,
 }
 
@@ -113,18 +113,18 @@ impl Fields<'_> {
         Diagnostic::error(Code::InvalidMount, message, self.span)
     }
 
-    fn last(&self, keys: &[&str]) -> Option<&Value<'_>> {
+    fn last(&self, keys: &[&str]) -> Option<&Expanded<'_>> {
         self.values.iter().rev().find(|value| keys.contains(&value.key.text.as_str()))
     }
 
     /// A value that is not empty.
     fn text(&self, keys: &[&str]) -> Option<String> {
-        self.last(keys)?.value.clone().filter(|text| !text.is_empty())
+        self.last(keys)?.text.clone().filter(|text| !text.is_empty())
     }
 
     fn kind(&self) -> Result<&'static str, Diagnostic> {
         let Some(value) = self.last(&["type"]) else { return Ok("bind") };
-        let text = value.value.clone().unwrap_or_default();
+        let text = value.text.clone().unwrap_or_default();
         let known = TYPES.iter().find(|kind| text.eq_ignore_ascii_case(kind));
         known.copied().ok_or_else(|| {
             let hint = did_you_mean(&text, &TYPES);
@@ -134,7 +134,7 @@ impl Fields<'_> {
     }
 
     fn check_keys(&self, kind: &str) -> Result<(), Diagnostic> {
-        for Value { key, .. } in &self.values {
+        for Expanded { key, .. } in &self.values {
             let name = key.text.as_str();
             let (_, kinds) = KEYS.iter().find(|(names, _)| names.contains(&name)).unwrap_or(&KEYS[0]);
             let message = match (name, kind) {
@@ -158,7 +158,7 @@ impl Fields<'_> {
     /// A truth value; a lone key is true.
     fn boolean(&self, keys: &[&str]) -> Result<Option<bool>, Diagnostic> {
         let Some(value) = self.last(keys) else { return Ok(None) };
-        let Some(text) = &value.value else { return Ok(Some(true)) };
+        let Some(text) = &value.text else { return Ok(Some(true)) };
         parse_boolean(text).map(Some).ok_or_else(|| {
             let message = format!("invalid value for {}: {text}", value.key.text);
             Diagnostic::error(Code::InvalidMount, message, value.span)
@@ -178,7 +178,7 @@ impl Fields<'_> {
 
     fn number(&self, key: &str, radix: u32, most: u32) -> Result<Option<u32>, Diagnostic> {
         let Some(value) = self.last(&[key]) else { return Ok(None) };
-        let text = value.value.as_deref().unwrap_or_default();
+        let text = value.text.as_deref().unwrap_or_default();
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         let number = u32::from_str_radix(text, radix).ok().filter(|number| digits && *number <= most);
         number.map(Some).ok_or_else(|| {
@@ -239,7 +239,7 @@ impl Fields<'_> {
 
     fn sharing(&self) -> Result<CacheSharing, Diagnostic> {
         let Some(value) = self.last(&["sharing"]) else { return Ok(CacheSharing::Shared) };
-        let text = value.value.as_deref().unwrap_or_default();
+        let text = value.text.as_deref().unwrap_or_default();
         match text.to_ascii_lowercase().as_str() {
             "shared" => Ok(CacheSharing::Shared),
             "private" => Ok(CacheSharing::Private),
@@ -256,7 +256,7 @@ impl Fields<'_> {
         let size = match self.last(&["size"]) {
             None => None,
             Some(value) => {
-                let text = value.value.as_deref().unwrap_or_default();
+                let text = value.text.as_deref().unwrap_or_default();
                 Some(parse_size(text).ok_or_else(|| {
                     let message = format!("invalid value for size: {text}");
                     Diagnostic::error(Code::InvalidMount, message, value.span)

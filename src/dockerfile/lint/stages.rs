@@ -1,0 +1,89 @@
+//! `FROM` lines.
+
+use super::globals::{Globals, find_stage};
+use crate::dockerfile::ast::{Dockerfile, Stage};
+use crate::dockerfile::code::Code;
+use crate::dockerfile::diagnostic::Diagnostic;
+use crate::dockerfile::directive::Escape;
+use crate::dockerfile::expand::expand;
+use crate::dockerfile::suggest::did_you_mean;
+use crate::dockerfile::word::Word;
+use crate::image::{ImageRef, Platform};
+
+pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<Diagnostic>) {
+    let escape = dockerfile.directives.escape;
+    for (index, stage) in dockerfile.stages.iter().enumerate() {
+        let earlier = dockerfile.stages.get(..index).unwrap_or_default();
+        check_name(earlier, stage, found);
+        check_arguments(&stage.base, globals, escape, found);
+        check_default(earlier, stage, globals, escape, found);
+        if let Some(platform) = &stage.platform {
+            check_arguments(platform, globals, escape, found);
+            check_platform(platform, stage, found);
+        }
+    }
+}
+
+/// `ReservedStageName` and `DuplicateStageName`.
+fn check_name(earlier: &[Stage], stage: &Stage, found: &mut Vec<Diagnostic>) {
+    let Some(name) = &stage.name else { return };
+    if ["context", "scratch"].contains(&name.text.as_str()) {
+        let message = format!("Stage name should not use the same name as reserved stage {:?}", name.text);
+        found.push(Diagnostic::warning(Code::ReservedStageName, message, name.span));
+    }
+    if find_stage(earlier, &name.text).is_some() {
+        let message = format!("Duplicate stage name {:?}, stage names should be unique", name.text);
+        found.push(Diagnostic::warning(Code::DuplicateStageName, message, name.span));
+    }
+}
+
+/// `UndefinedArgInFrom`.
+fn check_arguments(word: &Word, globals: &Globals, escape: Escape, found: &mut Vec<Diagnostic>) {
+    let Ok(expanded) = expand(word, &globals.values, escape) else { return };
+    for undefined in expanded.undefined {
+        if globals.declared.contains(&undefined.name) {
+            continue;
+        }
+        let known: Vec<&str> = globals.declared.iter().map(String::as_str).collect();
+        let hint = did_you_mean(&undefined.name, &known);
+        let message = format!("FROM argument '{}' is not declared{hint}", undefined.name);
+        found.push(
+            Diagnostic::warning(Code::UndefinedArgInFrom, message, undefined.span)
+                .advise("declare it with ARG before the first FROM"),
+        );
+    }
+}
+
+/// `InvalidDefaultArgInFrom`.
+fn check_default(
+    earlier: &[Stage],
+    stage: &Stage,
+    globals: &Globals,
+    escape: Escape,
+    found: &mut Vec<Diagnostic>,
+) {
+    let Some(base) = globals.default_base(stage, escape) else { return };
+    if find_stage(earlier, &base).is_none() && base.parse::<ImageRef>().is_err() {
+        let message =
+            format!("Default value for ARG {} results in empty or invalid base image name", stage.base.text);
+        found.push(Diagnostic::warning(Code::InvalidDefaultArgInFrom, message, stage.base.span));
+    }
+}
+
+/// `RedundantTargetPlatform` and `FromPlatformFlagConstDisallowed`.
+fn check_platform(platform: &Word, stage: &Stage, found: &mut Vec<Diagnostic>) {
+    let text = platform.text.as_str();
+    if ["$TARGETPLATFORM", "${TARGETPLATFORM}"].contains(&text) {
+        let message = format!(
+            "Setting platform to predefined {text} in FROM is redundant as this is the default behavior"
+        );
+        found.push(Diagnostic::warning(Code::RedundantTargetPlatform, message, platform.span));
+    }
+    let Ok(constant) = text.parse::<Platform>() else { return };
+    // A stage that says in its name what it is for is meant so.
+    let named = |part: &str| stage.name.as_ref().is_some_and(|name| name.text.contains(part));
+    if !named(constant.os()) && !named(constant.architecture()) {
+        let message = format!("FROM --platform flag should not use constant value {text:?}");
+        found.push(Diagnostic::warning(Code::FromPlatformFlagConstDisallowed, message, platform.span));
+    }
+}
