@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
+use crate::exec::sandbox;
+
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if sandbox::is_helper() {
+        return sandbox::helper_main();
+    }
     ExitCode::SUCCESS
 }
