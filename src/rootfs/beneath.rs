@@ -12,6 +12,11 @@ pub(crate) fn open_directory(root: impl AsFd, path: &Path) -> io::Result<OwnedFd
     open(root, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::IN_ROOT)
 }
 
+/// Opens a directory for listing it or changing its metadata, following links inside `root` only.
+pub(crate) fn open_to_read(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    open(root, path, OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::IN_ROOT)
+}
+
 /// Opens what is at `path` as a place, following links inside `root` only.
 pub(crate) fn open_place(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     open(root, path, OFlags::PATH, ResolveFlags::IN_ROOT)

@@ -158,6 +158,7 @@ pub(crate) fn unpack<'a>(
         form,
         place: None,
         directories: BTreeMap::new(),
+        touched: HashSet::new(),
         written: HashSet::new(),
         implied: BTreeSet::new(),
         unpacked: Unpacked::default(),
@@ -195,6 +196,8 @@ struct Unpacker<'a> {
     form: Form,
     place: Option<Place>,
     directories: BTreeMap<PathBuf, Fate>,
+    /// Inodes of the directories whose fate is [`Fate::Touched`].
+    touched: HashSet<u64>,
     /// Parent inode and name of all that this layer put there, which its removals do not concern.
     written: HashSet<(u64, OsString)>,
     implied: BTreeSet<PathBuf>,
@@ -357,7 +360,7 @@ impl Unpacker<'_> {
         let (target_place, target_stat) = match found {
             Ok((stat, place)) if !is_whiteout(&stat) => (place, stat),
             Ok(_) => return Err(dangling()),
-            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NOTDIR)) => {
+            Err(error) if is_absence(&error) => {
                 if self.form != (Form::Layer { bottom: false }) {
                     return Err(dangling());
                 }
@@ -409,47 +412,52 @@ impl Unpacker<'_> {
 
     /// Gives directories what belongs to them.
     fn finish(mut self) -> Result<Unpacked, UnpackError> {
-        for (path, fate) in std::mem::take(&mut self.directories) {
-            let failed = |source: io::Error| UnpackError::Make { path: path.clone(), source };
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            let directory = match beneath::open_directory(self.root, path.parent().unwrap_or(Path::new(""))) {
-                Ok(parent) => {
-                    beneath::open_exactly(&parent, Path::new(path.file_name().unwrap_or_default()), flags)
-                }
-                Err(error) => Err(error),
-            };
-            let directory = match directory {
-                Ok(directory) => directory,
-                // A later entry has put something else in its place.
-                Err(error)
-                    if matches!(
-                        Errno::from_io_error(&error),
-                        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                    ) =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(failed(error)),
-            };
-            let mtime = match fate {
-                Fate::Described(metadata) => {
-                    let (owner, group) = ids(&metadata);
-                    rustix::fs::fchown(&directory, Some(owner), Some(group)).map_err(|e| failed(e.into()))?;
-                    let mode = Mode::from_raw_mode(metadata.mode & 0o7777);
-                    rustix::fs::fchmod(&directory, mode).map_err(|e| failed(e.into()))?;
-                    for (name, value) in &metadata.xattrs {
-                        self.set_attribute(&directory, &path, name, value);
-                    }
-                    seconds(metadata.mtime)
-                }
-                Fate::Touched(mtime) => mtime,
-            };
-            let times = Timestamps { last_access: mtime, last_modification: mtime };
-            rustix::fs::futimens(&directory, &times).map_err(|e| failed(e.into()))?;
+        let (described, touched): (Vec<_>, Vec<_>) = std::mem::take(&mut self.directories)
+            .into_iter()
+            .partition(|(_, fate)| matches!(fate, Fate::Described(_)));
+        // A directory may have been touched by another path than it is described by.
+        for (path, fate) in touched.into_iter().chain(described) {
+            self.settle(&path, &fate).map_err(|source| UnpackError::Make { path, source })?;
         }
         self.unpacked.implied = self.implied.iter().map(|path| path.as_path().into()).collect();
         Ok(self.unpacked)
     }
+
+    fn settle(&mut self, path: &Path, fate: &Fate) -> io::Result<()> {
+        let found = match fate {
+            Fate::Touched(_) => beneath::open_to_read(self.root, path),
+            Fate::Described(_) => beneath::open_directory(self.root, path.parent().unwrap_or(Path::new("")))
+                .and_then(|parent| {
+                    let name = Path::new(path.file_name().unwrap_or_default());
+                    beneath::open_exactly(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
+                }),
+        };
+        let directory = match found {
+            Ok(directory) => directory,
+            // A later entry has put something else in its place.
+            Err(error) if is_absence(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mtime = match fate {
+            Fate::Touched(mtime) => *mtime,
+            Fate::Described(metadata) => {
+                let (owner, group) = ids(metadata);
+                rustix::fs::fchown(&directory, Some(owner), Some(group))?;
+                rustix::fs::fchmod(&directory, Mode::from_raw_mode(metadata.mode & 0o7777))?;
+                for (name, value) in &metadata.xattrs {
+                    self.set_attribute(&directory, path, name, value);
+                }
+                seconds(metadata.mtime)
+            }
+        };
+        let times = Timestamps { last_access: mtime, last_modification: mtime };
+        Ok(rustix::fs::futimens(&directory, &times)?)
+    }
+}
+
+/// Whether there is nothing, or nothing of the expected type, at a path that was looked for.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 /// Whether this is how an overlay notes that something is gone.

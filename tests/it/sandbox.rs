@@ -294,7 +294,8 @@ fn surroundings_of_a_command() {
                 "grep -E 'Cap(Bnd|Inh|Amb)' /proc/self/status",
                 "CapInh:\t0000000000000000\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n",
             ),
-            ("grep SigIgn /proc/self/status", "SigIgn:\t0000000000000000\n"),
+            // What is below the real-time signals is the first 31 bits.
+            ("grep -E 'SigIgn:.*[08]0000000$' /proc/self/status >/dev/null && echo none", "none\n"),
         ] {
             assert_eq!(fixture.succeed(&mut rootfs, script), expected, "{isolation}: {script}");
         }
@@ -395,10 +396,7 @@ const CHANGES: &[(&str, &[&str])] = &[
     ),
     ("chmod 4711 /data/one", &["dir 755 0:0 data", "file 4711 0:0 data/one [one]"]),
     ("chmod 2775 /data/sub", &["dir 755 0:0 data", "dir 2775 0:0 data/sub"]),
-    (
-        "chown 1000:1001 /data/one /data/link",
-        &["dir 755 0:0 data", "link 0:0 data/link -> one", "file 644 1000:1001 data/one [one]"],
-    ),
+    ("chown 1000:1001 /data/one /data/link", &["dir 755 0:0 data", "file 644 1000:1001 data/one [one]"]),
     ("chown -h 12:34 /data/link", &["dir 755 0:0 data", "link 12:34 data/link -> one"]),
     ("chmod 644 /data/one; chown 0:0 /data/one /data/sub; touch -h -d @1000000000 /data/link", &[]),
     (
@@ -595,8 +593,8 @@ fn mounts_leave_nothing_behind() {
             kind: MountKind::Bind { source: outside.path().join(source), access },
         };
         let mut spec = shell(
-            "cat /run/secrets/one /mnt/deep/er/file relative/file; echo x >/mnt/deep/er/file || echo read-only; \
-             echo y >/data/sub/tmp/y; echo made >/rw/made-$0; ls /data/sub",
+            "cat /run/secrets/one /mnt/deep/er/file relative/file; (echo x >/mnt/deep/er/file) 2>/dev/null || echo read-only; \
+             echo y >/data/sub/tmp/y; echo made >/rw/made; ls /data/sub",
         );
         spec.cwd = "/data".into();
         spec.mounts = vec![
@@ -612,8 +610,9 @@ fn mounts_leave_nothing_behind() {
         assert!(printed.starts_with("outsideoutsideoutside"), "{printed}");
         assert!(printed.contains("read-only\n") && printed.ends_with("tmp\n"), "{printed}");
         assert_eq!(
-            std::fs::read_to_string(outside.path().join("made-/bin/sh")).unwrap_or_else(|_| "made\n".into()),
-            "made\n"
+            std::fs::read_to_string(outside.path().join("made")).unwrap(),
+            "made
+"
         );
         assert_eq!(listing(&fixture.commit(&mut rootfs)), [""; 0], "{isolation}");
     }
@@ -678,14 +677,12 @@ fn layers_that_rely_on_lower_ones() {
     let fixture = Fixture::new();
     let seen = BOTH.map(|isolation| {
         let mut rootfs = fixture.rootfs(isolation, &[base(), usr.clone(), tool.clone()]);
-        fixture.succeed(&mut rootfs, "readlink /sbin; cd /usr; find . | sort; cat bin/tool bin/older; stat -c '%n %a %h %Y' bin share bin/old")
+        fixture.succeed(&mut rootfs, "readlink /sbin; cd /usr; find . | sort; cat bin/tool bin/older; stat -c '%n %a %Y' bin share bin/old")
     });
     assert_eq!(
         seen[0],
         "usr/bin\n.\n./bin\n./bin/old\n./bin/older\n./bin/tool\n./share\n./share/new\n./share/new/x\ntoolold\
-         bin 711 2 1000000000\nshare 755 3 0\nbin/old 755 2 1000000000\n"
-            .replace("bin 711 2", "bin 711 1")
-            .replace("share 755 3", "share 755 1"),
+         bin 711 1000000000\nshare 755 0\nbin/old 755 1000000000\n"
     );
     assert_eq!(seen[0], seen[1]);
 }

@@ -51,11 +51,15 @@ pub(super) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Gives signals their default action again (Rust ignores SIGPIPE) and blocks none.
+/// Gives signals their default action again (Rust ignores SIGPIPE, whoever started the builder perhaps others) and
+/// blocks none.
 pub(super) fn reset_signals() {
     // SAFETY: the default action replaces handlers of which a helper has none; the set lives on this stack.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        for signal in 1..=31 {
+            // Two of them cannot be changed, and never are.
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());

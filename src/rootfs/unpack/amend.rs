@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{UnpackError, Unpacked, beneath, file_type, list, os_name, remove};
+use super::{UnpackError, Unpacked, beneath, file_type, is_absence, list, os_name, remove};
 
 /// How many links one resolution follows; Linux's own limit.
 const MAX_LINKS: usize = 40;
@@ -109,14 +109,7 @@ impl Amendment<'_> {
             .and_then(|parent| Ok(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
         match found {
             Ok(stat) => Ok(Some(stat)),
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                ) =>
-            {
-                Ok(None)
-            }
+            Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -174,12 +167,7 @@ impl Amendment<'_> {
     fn describe(&self, path: &Path, stat: &Stat) -> io::Result<()> {
         let directory = match beneath::open_exactly(self.layer, path, OFlags::RDONLY | OFlags::DIRECTORY) {
             // It was replaced or moved by what came after.
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                ) =>
-            {
+            Err(error) if is_absence(&error) => {
                 return Ok(());
             }
             result => result?,

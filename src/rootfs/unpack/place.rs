@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Fate, Form, OPAQUE, Place, Unpacker, beneath, file_type, list, os_name, remove};
+use super::{Fate, Form, OPAQUE, Place, Unpacker, beneath, file_type, is_absence, list, os_name, remove};
 
 /// How many dangling links are followed to the place they name.
 const MAX_LINKS: usize = 40;
@@ -27,12 +27,7 @@ impl Unpacker<'_> {
         }
         self.place = None;
         let fd = match beneath::open_directory(self.root, path) {
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                ) =>
-            {
+            Err(error) if is_absence(&error) => {
                 self.make_parents(path, 0)?;
                 self.place = None;
                 beneath::open_directory(self.root, path)?
@@ -40,7 +35,11 @@ impl Unpacker<'_> {
             result => result?,
         };
         let stat = rustix::fs::fstat(&fd)?;
-        if !path.as_os_str().is_empty() && !self.directories.contains_key(path) {
+        // A directory that links lead to has several paths; the first sight of it counts.
+        if !path.as_os_str().is_empty()
+            && !self.directories.contains_key(path)
+            && self.touched.insert(stat.st_ino)
+        {
             let mtime = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
             self.directories.insert(path.to_owned(), Fate::Touched(mtime));
         }
@@ -58,7 +57,7 @@ impl Unpacker<'_> {
             reached.push(name);
             match beneath::open_directory(self.root, &reached) {
                 Ok(_) => continue,
-                Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NOTDIR)) => {}
+                Err(error) if is_absence(&error) => {}
                 Err(error) => return Err(error),
             }
             self.enter(&parent)?;
@@ -162,14 +161,7 @@ impl Unpacker<'_> {
                 self.remove_lower_in(directory.as_fd(), inode, depth + 1)
             }
             // Not a directory: this layer's own file.
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                ) =>
-            {
-                Ok(())
-            }
+            Err(error) if is_absence(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
