@@ -1,7 +1,11 @@
 //! File trees of images: as data ([`Tree`]), and as real directories a RUN can execute in.
 
+pub(crate) mod beneath;
+pub(crate) mod diff;
 pub mod glob;
+pub(crate) mod remove;
 mod tree;
+pub(crate) mod unpack;
 mod users;
 
 pub use tree::{

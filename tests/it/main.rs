@@ -2,3 +2,4 @@
 
 mod registry;
 mod registry_client;
+mod sandbox;

@@ -27,12 +27,18 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// The helper ended without an answer: killed from outside, out of memory, or a bug.
-    #[error("the sandbox helper ended unexpectedly ({status}){detail}")]
+    #[error("the sandbox helper ended unexpectedly ({status})")]
     Died {
         /// How it ended.
         status: ExitStatus,
-        /// What it said last, with a leading `: `, or nothing.
-        detail: String,
+    },
+    /// The command's supervisor was killed, as when the pod is out of memory.
+    #[error(
+        "the command was killed together with its supervisor (signal {signal}): is the pod out of memory?"
+    )]
+    Killed {
+        /// By which signal.
+        signal: i32,
     },
     /// The helper said something unexpected.
     #[error("the sandbox helper is not understood")]
@@ -65,11 +71,15 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// A layer is not a valid tar, or says what cannot be made.
-    #[error("cannot unpack layer {chain}: {reason}")]
+    #[error("cannot unpack a layer: {reason}")]
     BadLayer {
-        /// The chain id that ends with the layer.
-        chain: Digest,
         /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// What a command left behind cannot be put into a layer.
+    #[error("cannot record what changed: {reason}")]
+    Diff {
+        /// What is in the way, and where.
         reason: String,
     },
     /// `USER` names somebody whom the rootfs does not know.
@@ -85,12 +95,10 @@ pub enum SandboxError {
         group: String,
     },
     /// The command's program cannot be executed.
-    #[error("cannot execute `{program}`{hint}")]
+    #[error("cannot execute `{program}`")]
     Program {
         /// `argv[0]`.
         program: String,
-        /// What to look at, with a leading `: `, or nothing.
-        hint: String,
         /// What the kernel said.
         #[source]
         source: io::Error,

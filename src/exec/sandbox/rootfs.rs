@@ -1,44 +1,71 @@
 //! The file system of a stage, seen from the builder.
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::Stdio;
 
-use super::{Exit, OutputStream, RunSpec, SandboxError};
+use super::directory::{Build, Directory};
+use super::process::Helpers;
+use super::unpack::{LayerSource, Unpacker};
+use super::wire::{Answer, Operation, Root, Run};
+use super::{Exit, Isolation, OutputStream, RunSpec, Sandbox, SandboxError, stream};
 use crate::cancel::Cancel;
 use crate::layer::Digest;
-
-/// Opens the uncompressed tar of a layer.
-pub type OpenLayer = Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>;
-
-/// One layer of a rootfs.
-pub struct LayerSource {
-    /// The chain id that ends with this layer: the name under which it is kept unpacked.
-    pub chain: Digest,
-    /// Opens its uncompressed tar; asked only if the layer is not unpacked already. The reader checks digests; an
-    /// error at its end discards what was unpacked.
-    pub open: OpenLayer,
-}
-
-impl fmt::Debug for LayerSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayerSource").field("chain", &self.chain).finish_non_exhaustive()
-    }
-}
+use crate::rootfs::unpack::Warning;
 
 /// What [`Rootfs::commit`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// How many entries the layer has; with none, it need not be kept.
+    /// How many entries the layer has; with none, nothing has changed.
     pub entries: u64,
 }
 
 /// The file system of a stage, on which commands are executed. Dropping it removes what is not shared.
 #[derive(Debug)]
 pub struct Rootfs {
-    warnings: Vec<String>,
+    helpers: Helpers,
+    directory: Directory,
+    build: Build,
+    form: RootForm,
+    resolv_conf: String,
+    warnings: Vec<Warning>,
+}
+
+/// What a rootfs is made of. Paths are relative to the directory of unpacked layers.
+#[derive(Debug)]
+enum RootForm {
+    /// Layer directories, lowest first, and the number of the directory that takes the changes.
+    Overlay { lowers: Vec<PathBuf>, upper: u32 },
+    /// One directory.
+    Plain,
 }
 
 impl Rootfs {
+    pub(super) fn new(
+        sandbox: &Sandbox,
+        layers: Vec<LayerSource>,
+        cancel: &Cancel,
+    ) -> Result<Self, SandboxError> {
+        let build = sandbox.directory.begin()?;
+        let form = match sandbox.isolation {
+            Isolation::Overlay => RootForm::Overlay { lowers: Vec::new(), upper: 0 },
+            Isolation::Userns => RootForm::Plain,
+        };
+        let mut rootfs = Self {
+            helpers: sandbox.helpers.clone(),
+            directory: sandbox.directory.clone(),
+            build,
+            form,
+            resolv_conf: sandbox.resolv_conf.clone(),
+            warnings: Vec::new(),
+        };
+        for name in ["run", "run/root", "empty", "upper-0", "root"] {
+            rootfs.directory.make(rootfs.build.join(name))?;
+        }
+        rootfs.lay(layers, cancel)?;
+        Ok(rootfs)
+    }
+
     /// Executes a command, giving its output as it comes, and waits until it and all its descendants are gone.
     ///
     /// A command that fails is no error. When `cancel` is thrown, everything is killed and
@@ -49,37 +76,119 @@ impl Rootfs {
         output: &mut dyn FnMut(OutputStream, &[u8]),
         cancel: &Cancel,
     ) -> Result<Exit, SandboxError> {
-        let _ = (spec, output, cancel);
-        Err(SandboxError::Cancelled)
+        let run = Run {
+            root: self.root(),
+            spec: spec.clone(),
+            scratch: self.build.join("run"),
+            resolv_conf: self.resolv_conf.clone(),
+        };
+        let (stdout, stdout_writer) = stream::output_pipe()?;
+        let (stderr, stderr_writer) = stream::output_pipe()?;
+        let operation = Operation::Run(Box::new(run));
+        let helper = self.helpers.start(operation, Stdio::from(stdout_writer), Stdio::from(stderr_writer))?;
+        if let Err(error) = stream::listen(&helper, stdout, stderr, output, cancel) {
+            helper.stop();
+            // What it says to that does not matter; that it is gone does.
+            let _ = helper.answer();
+            return Err(error);
+        }
+        match helper.answer()? {
+            Answer::Exited(exit) => Ok(exit),
+            _ => Err(SandboxError::Protocol(io::ErrorKind::InvalidData.into())),
+        }
     }
 
     /// Writes what the commands since the last commit (or since the beginning) changed, as an uncompressed tar.
-    /// Later changes belong to the next layer. Times after `latest_mtime` are written as that.
-    /// To be followed by [`Rootfs::keep_as`].
+    /// Later changes belong to the next layer. Times after `latest_mtime` (seconds since 1970) are written as that.
     pub fn commit(
         &mut self,
         latest_mtime: Option<i64>,
         tar: &mut dyn Write,
         cancel: &Cancel,
     ) -> Result<Committed, SandboxError> {
-        let _ = (latest_mtime, tar, cancel);
-        Err(SandboxError::Cancelled)
+        let operation =
+            Operation::Diff { root: self.root(), scratch: self.build.join("run/root"), latest_mtime };
+        let (reader, writer) = stream::pipe()?;
+        let helper = self.helpers.start(operation, Stdio::from(writer), Stdio::inherit())?;
+        stream::drain(reader, tar, cancel)?;
+        let Answer::Written(entries) = helper.answer()? else {
+            return Err(SandboxError::Protocol(io::ErrorKind::InvalidData.into()));
+        };
+        if let RootForm::Overlay { lowers, upper } = &mut self.form {
+            // Also without entries: what was copied up for nothing must not cover a later layer.
+            if entries > 0 {
+                lowers.push(self.build.join(format!("upper-{upper}")));
+            }
+            *upper += 1;
+            self.directory.make(self.build.join(format!("upper-{upper}")))?;
+        }
+        Ok(Committed { entries })
     }
 
-    /// Names the layer that was committed last, so that later builds find it unpacked.
-    pub fn keep_as(&mut self, chain: Digest) -> Result<(), SandboxError> {
-        let _ = chain;
-        Err(SandboxError::Cancelled)
+    /// Names the layer that was committed last (it had entries), so that later builds find it unpacked.
+    pub fn keep_as(&mut self, chain: &Digest) -> Result<(), SandboxError> {
+        if let RootForm::Overlay { lowers, .. } = &mut self.form
+            && let Some(last) = lowers.last_mut()
+            && last.starts_with(self.build.join(""))
+        {
+            *last = self.directory.keep(last, chain)?;
+        }
+        Ok(())
     }
 
-    /// Lays a layer that was not made by a command (a COPY) on top. Everything must be committed and kept before.
+    /// Lays a layer that was not made by a command (a COPY) on top. What commands changed must be committed before.
     pub fn apply(&mut self, layer: LayerSource, cancel: &Cancel) -> Result<(), SandboxError> {
-        let _ = (layer, cancel);
-        Err(SandboxError::Cancelled)
+        self.lay(vec![layer], cancel)
     }
 
-    /// What could not be unpacked as the layers say, and was left out: devices, attributes. Each is said once.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    /// What could not be unpacked as the layers say, and so is not there for a command.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
+    }
+
+    fn lay(&mut self, layers: Vec<LayerSource>, cancel: &Cancel) -> Result<(), SandboxError> {
+        let unpacker =
+            Unpacker { helpers: &self.helpers, directory: &self.directory, build: &self.build, cancel };
+        match &mut self.form {
+            RootForm::Overlay { lowers, .. } => {
+                let new = unpacker.separately(layers, lowers, &mut self.warnings)?;
+                lowers.extend(new);
+            }
+            RootForm::Plain => {
+                let (root, fingerprints) = (self.build.join("root"), self.build.join("fingerprints"));
+                for layer in layers {
+                    unpacker.onto(layer, &root, &fingerprints, &mut self.warnings)?;
+                }
+                let baseline = self.build.join("baseline");
+                self.helpers.perform(Operation::Baseline { root, fingerprints, baseline })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&self) -> Root {
+        match &self.form {
+            RootForm::Overlay { lowers, upper } => {
+                let mut lowers: Vec<PathBuf> = lowers.iter().rev().cloned().collect();
+                if lowers.is_empty() {
+                    lowers.push(self.build.join("empty"));
+                }
+                Root::Overlay {
+                    lowers,
+                    upper: self.build.join(format!("upper-{upper}")),
+                    work: self.build.join("work"),
+                }
+            }
+            RootForm::Plain => {
+                Root::Plain { directory: self.build.join("root"), baseline: self.build.join("baseline") }
+            }
+        }
+    }
+}
+
+impl Drop for Rootfs {
+    fn drop(&mut self) {
+        // What remains is removed when the next sandbox is chosen.
+        let _ = self.build.end(&self.helpers);
     }
 }

@@ -1,0 +1,179 @@
+//! A helper process, seen from the builder.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Pid;
+
+use super::idmap::IdMap;
+use super::wire::{self, Answer, Failure, HELPER_NAME, Operation, Order};
+use super::{Refusal, SandboxError};
+
+/// How helpers are started.
+#[derive(Debug, Clone)]
+pub(super) struct Helpers {
+    /// The program to re-execute.
+    pub(super) program: PathBuf,
+    /// Which ids they have.
+    pub(super) map: IdMap,
+    /// Their working directory, to which the paths in their orders are relative. It is entered before the user
+    /// namespace is, so that no directory on the way to it need be open to the namespace's root.
+    pub(super) directory: PathBuf,
+}
+
+/// A helper at work. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Helper {
+    child: Child,
+    socket: UnixStream,
+    program: PathBuf,
+}
+
+impl Helpers {
+    /// Starts a helper for one operation. `stream` becomes its descriptor 1, `errors` its descriptor 2.
+    pub(super) fn start(
+        &self,
+        operation: Operation,
+        stream: Stdio,
+        errors: Stdio,
+    ) -> Result<Helper, SandboxError> {
+        let mut helper = Helper::enter(&self.program, Some(&self.directory), stream, errors)?;
+        self.map.write(helper.id()).map_err(|source| helper.map_refused(self.map, &source))?;
+        helper.order(operation, self.map)?;
+        Ok(helper)
+    }
+
+    /// Has a helper do something that needs no streams.
+    pub(super) fn perform(&self, operation: Operation) -> Result<Answer, SandboxError> {
+        self.start(operation, Stdio::null(), Stdio::inherit())?.answer()
+    }
+
+    /// Finds the best id map that the kernel accepts.
+    pub(super) fn find_map(program: &Path) -> Result<IdMap, SandboxError> {
+        let mut helper = Helper::enter(program, None, Stdio::null(), Stdio::inherit())?;
+        let mut refused = None;
+        for map in IdMap::ALL {
+            match map.write(helper.id()) {
+                Ok(()) => {
+                    helper.order(Operation::Enter, map)?;
+                    helper.answer()?;
+                    return Ok(map);
+                }
+                Err(error) => refused = Some(helper.map_refused(map, &error)),
+            }
+        }
+        Err(refused.unwrap_or(SandboxError::Cancelled))
+    }
+}
+
+impl Helper {
+    /// Starts a helper and waits until it is in its user namespace.
+    fn enter(
+        program: &Path,
+        directory: Option<&Path>,
+        stream: Stdio,
+        errors: Stdio,
+    ) -> Result<Self, SandboxError> {
+        let failed = |source| SandboxError::Spawn { helper: program.to_owned(), source };
+        let (socket, other) = UnixStream::pair().map_err(failed)?;
+        let mut command = Command::new(program);
+        command.arg0(HELPER_NAME).env_clear().stdin(OwnedFd::from(other)).stdout(stream).stderr(errors);
+        if let Some(directory) = directory {
+            command.current_dir(directory);
+        }
+        let child = command.spawn().map_err(failed)?;
+        // The command holds the other end of the socket and of the streams: they must close when the helper ends.
+        drop(command);
+        let mut helper = Self { child, socket, program: program.to_owned() };
+        match helper.receive()? {
+            Answer::Unshared => Ok(helper),
+            _ => Err(SandboxError::Protocol(io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn order(&mut self, operation: Operation, map: IdMap) -> Result<(), SandboxError> {
+        let order = Order { groups: map.has_groups(), operation };
+        match wire::send(&self.socket, &order) {
+            Ok(()) => Ok(()),
+            // It died; it may have said why.
+            Err(_) => self.receive().map(|_| ()),
+        }
+    }
+
+    fn map_refused(&self, map: IdMap, source: &io::Error) -> SandboxError {
+        let _ = &self.program;
+        SandboxError::Refused {
+            refused: format!("a user namespace with {} is refused: {source}", map.description()),
+            refusal: Refusal::IdMap,
+        }
+    }
+
+    /// The socket: readable when the helper has an answer, or has died.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Tells the helper to stop what it is doing and to clean up.
+    pub(super) fn stop(&self) {
+        // Fails only if the helper is gone already.
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Waits for the answer and for the end of the helper.
+    pub(super) fn answer(mut self) -> Result<Answer, SandboxError> {
+        let answer = self.receive()?;
+        self.child.wait().map_err(SandboxError::Protocol)?;
+        Ok(answer)
+    }
+
+    fn receive(&mut self) -> Result<Answer, SandboxError> {
+        match wire::receive(&self.socket) {
+            Ok(Answer::Failed(failure)) => Err(failure.into()),
+            Ok(answer) => Ok(answer),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) =>
+            {
+                let status = self.child.wait().map_err(SandboxError::Protocol)?;
+                Err(SandboxError::Died { status })
+            }
+            Err(error) => Err(SandboxError::Protocol(error)),
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Both fail when it was waited for; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl From<Failure> for SandboxError {
+    fn from(failure: Failure) -> Self {
+        let os = io::Error::from_raw_os_error;
+        match failure {
+            Failure::Refused { refusal, what, errno } => {
+                Self::Refused { refused: format!("{what}: {}", os(errno)), refusal }
+            }
+            Failure::Step { step, errno } => Self::Step { step, source: os(errno) },
+            Failure::Layer(reason) => Self::BadLayer { reason },
+            Failure::Diff(reason) => Self::Diff { reason },
+            Failure::Killed(signal) => Self::Killed { signal },
+            Failure::UnknownUser(user) => Self::UnknownUser { user },
+            Failure::UnknownGroup(group) => Self::UnknownGroup { group },
+            Failure::Program { program, errno } => Self::Program { program, source: os(errno) },
+        }
+    }
+}
