@@ -75,7 +75,7 @@ impl Runner {
         let mut chain = chain_ids(&layers);
         let mut rootfs = self.rootfs(&sandbox, &layers, &chain, settings)?;
         for warning in rootfs.take_warnings() {
-            settings.events.warn(warning);
+            settings.events.warn(warning.to_string());
         }
         let scripts = temporary_directory(&settings.layers)?;
         let spec = specification(run, scripts.path())?;
@@ -90,7 +90,7 @@ impl Runner {
         let layer = layer.finish()?;
         chain = chain_ids(&[layers, vec![layer.clone()]].concat());
         if let Some(last) = chain.last() {
-            rootfs.keep_as(*last)?;
+            rootfs.keep_as(last)?;
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((chain, rootfs));
         Ok(layer)
