@@ -1,7 +1,7 @@
 //! Reading images from a layout. What is read may be hostile: every blob is checked against its digest.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -25,10 +25,12 @@ impl Layout {
     /// Opens a layout that is there.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = root.into();
-        let bytes = read_document(&root.join(MARKER.0));
-        let marker = bytes.ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
-        match marker {
-            Some(marker) if marker.image_layout_version.starts_with("1.") => Ok(Self { root }),
+        let bytes = match read_document(&root.join(MARKER.0)) {
+            Err(LayoutError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        match serde_json::from_slice::<Marker>(&bytes) {
+            Ok(marker) if marker.image_layout_version.starts_with("1.") => Ok(Self { root }),
             _ => Err(LayoutError::NotALayout { path: root }),
         }
     }
@@ -44,7 +46,8 @@ impl Layout {
         }
     }
 
-    /// What a name stands for: a tag, or a full image name. Without a name: the only image there is.
+    /// What a name stands for: a tag, or a full image name. Without a name: the only image there is, under however
+    /// many names.
     pub fn resolve(&self, name: Option<&str>) -> Result<Descriptor, LayoutError> {
         let index = self.index()?;
         let path = || self.root.clone();
@@ -55,7 +58,11 @@ impl Layout {
                 name: name.to_owned(),
                 available: available(),
             })?,
-            (None, [single]) => single,
+            (None, [first, rest @ ..])
+                if rest.iter().all(|other| other.descriptor.digest == first.descriptor.digest) =>
+            {
+                first
+            }
             (None, several) => {
                 let count = several.len();
                 return Err(LayoutError::NotSingle { path: path(), count, available: available() });
@@ -113,7 +120,7 @@ impl Layout {
 fn open_regular(path: &Path) -> Result<File, LayoutError> {
     let failed = |source| LayoutError::Read { path: path.to_owned(), source };
     if !path.metadata().map_err(failed)?.is_file() {
-        return Err(failed(std::io::Error::other("not a regular file")));
+        return Err(failed(io::Error::other("not a regular file")));
     }
     File::open(path).map_err(failed)
 }

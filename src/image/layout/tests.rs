@@ -23,7 +23,7 @@ fn reads_what_it_writes() {
     let store = tempfile::tempdir().unwrap();
     let image = bundle(store.path(), ImageFormat::Oci, "linux/arm/v7", "one");
     let layout = Layout::create(store.path().join("layout")).unwrap();
-    layout.write(&image, &names(&["app:1.0"])).unwrap();
+    layout.write(&image, &names(&["app:1.0", "app:latest"])).unwrap();
 
     let layout = Layout::open(layout.root()).unwrap();
     for name in [None, Some("1.0"), Some("app:1.0"), Some("docker.io/library/app:1.0")] {

@@ -67,6 +67,8 @@ fn refuses_what_it_would_not_write() {
         r#"{"p":"a","k":{"h":"../b"}}"#,
         r#"{"p":"a","k":{"l":""}}"#,
         r#"{"p":"a","k":"d","m":4096}"#,
+        r#"{"p":"a","k":"d","x":{"":"v"}}"#,
+        r#"{"p":"a","k":"d","x":{"user.a=b":"v"}}"#,
     ] {
         assert!(matches!(read(&one(line)), IndexError::Unacceptable { line: 2 }), "{line}");
     }
