@@ -101,6 +101,24 @@ fn merges_by_name() {
 }
 
 #[test]
+fn two_writers_lose_no_name() {
+    let store = tempfile::tempdir().unwrap();
+    let image = bundle(store.path(), ImageFormat::Oci, "linux/amd64", "one");
+    let layout = Layout::create(store.path().join("layout")).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (layout, image) = (&layout, &image);
+            scope.spawn(move || {
+                for number in 0..10 {
+                    layout.write(image, &names(&[&format!("app:{writer}-{number}")])).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(layout.index().unwrap().manifests.len(), 40);
+}
+
+#[test]
 fn several_platforms_share_a_name() {
     let store = tempfile::tempdir().unwrap();
     let platforms = ["linux/amd64", "linux/arm64"];
