@@ -86,8 +86,8 @@ fn read_all<T: Read>(mut source: T, full: &SyncSender<io::Result<Vec<u8>>>, empt
     }
 }
 
-/// Reads until the buffer is full or the source ends. What came before an error is passed on; the error comes again,
-/// or the source ends early and whoever checks lengths and digests notices.
+/// Reads until the buffer is full or the source ends. An error takes the place of what came shortly before it: the
+/// stream as a whole has failed.
 fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -193,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn inflates_ahead() {
+        let input = sample();
+        let mut ahead = decompress_ahead(io::Cursor::new(filter(&["gzip"], &input))).unwrap();
+        let mut output = Vec::new();
+        ahead.read_to_end(&mut output).unwrap();
+        assert!(output == input);
+    }
+
+    #[test]
     fn refuses_damage_and_excess() {
         let input = sample();
         for program in [&["gzip"][..], &["bzip2"], &["xz"], &["zstd"]] {

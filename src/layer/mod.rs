@@ -11,6 +11,7 @@ mod entry;
 mod gzip;
 mod index;
 pub mod tar;
+mod verify;
 mod writer;
 
 pub use ahead::Ahead;
@@ -20,4 +21,5 @@ pub use entry::{Device, Entry, EntryKind, Metadata};
 pub use gzip::GzipWriter;
 pub use index::{IndexError, LayerIndex};
 pub use tar::{TarError, TarReader, TarWriter};
+pub use verify::{Damage, Damaged, Verifying};
 pub use writer::{Encoding, FinishedLayer, LayerWriter};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
-use super::gzip::GzipWriter;
-use super::{DiffId, Digest, Hasher, Hashing};
+use super::gzip::{self, GzipWriter};
+use super::{Compression, DiffId, Digest, Hasher, Hashing};
 
 /// How the blob of a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,13 +25,27 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// About the size that other builders reach, in less time.
+    pub const DEFAULT_GZIP_LEVEL: u8 = gzip::DEFAULT_LEVEL;
+
     /// Zstandard's own choice of level.
     pub const DEFAULT_ZSTD_LEVEL: u8 = 3;
 }
 
+impl Encoding {
+    /// What the result is to be recognised as.
+    pub fn compression(self) -> Compression {
+        match self {
+            Self::Uncompressed => Compression::Uncompressed,
+            Self::Gzip { .. } => Compression::Gzip,
+            Self::Zstd { .. } => Compression::Zstd,
+        }
+    }
+}
+
 impl Default for Encoding {
     fn default() -> Self {
-        Self::Gzip { level: GzipWriter::<Vec<u8>>::DEFAULT_LEVEL }
+        Self::Gzip { level: Self::DEFAULT_GZIP_LEVEL }
     }
 }
 
@@ -165,6 +179,7 @@ mod tests {
             Encoding::Zstd { level: 19 },
         ] {
             let (finished, blob) = layer(encoding);
+            assert_eq!(Compression::detect(&blob), encoding.compression());
             assert_eq!((finished.digest, finished.size), (Digest::of(&blob), blob.len() as u64));
             assert_eq!(finished.diff_id, plain.diff_id);
             assert_eq!(finished.uncompressed_size, tar.len() as u64);

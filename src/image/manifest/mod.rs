@@ -74,6 +74,26 @@ impl ManifestOrIndex {
     pub fn parse(bytes: &[u8], announced: Option<&MediaType>) -> Result<Self, ManifestError> {
         wire::parse(bytes, announced)
     }
+
+    /// The manifest, where nothing else will do.
+    pub fn into_manifest(self) -> Result<Manifest, ManifestError> {
+        match self {
+            Self::Manifest(manifest) => Ok(manifest),
+            Self::Index(index) => {
+                Err(ManifestError::Type { found: index.media_type.to_string(), wanted: "an image manifest" })
+            }
+        }
+    }
+
+    /// The index, where nothing else will do.
+    pub fn into_index(self) -> Result<Index, ManifestError> {
+        match self {
+            Self::Index(index) => Ok(index),
+            Self::Manifest(manifest) => {
+                Err(ManifestError::Type { found: manifest.media_type.to_string(), wanted: "an image index" })
+            }
+        }
+    }
 }
 
 impl Manifest {
@@ -97,12 +117,7 @@ impl Manifest {
 
     /// Reads a manifest, and nothing but a manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        match ManifestOrIndex::parse(bytes, None)? {
-            ManifestOrIndex::Manifest(manifest) => Ok(manifest),
-            ManifestOrIndex::Index(index) => {
-                Err(ManifestError::Type { found: index.media_type.to_string(), wanted: "an image manifest" })
-            }
-        }
+        ManifestOrIndex::parse(bytes, None)?.into_manifest()
     }
 
     /// The bytes whose digest names the image: JSON with an indent of two blanks.
@@ -127,12 +142,7 @@ impl Index {
 
     /// Reads an index, and nothing but an index.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        match ManifestOrIndex::parse(bytes, None)? {
-            ManifestOrIndex::Index(index) => Ok(index),
-            ManifestOrIndex::Manifest(manifest) => {
-                Err(ManifestError::Type { found: manifest.media_type.to_string(), wanted: "an image index" })
-            }
-        }
+        ManifestOrIndex::parse(bytes, None)?.into_index()
     }
 
     /// The bytes whose digest names the index.

@@ -57,8 +57,8 @@ fn reads_what_it_writes() {
         assert!(String::from_utf8(bytes).unwrap().contains(r#""os.version": "10.0.1""#));
     }
     let notes = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-    let noted = Manifest { annotations: notes, ..manifest(ImageFormat::Oci) };
-    assert_eq!(Manifest::parse(&noted.to_bytes().unwrap()).unwrap(), noted);
+    let annotated = Manifest { annotations: notes, ..manifest(ImageFormat::Oci) };
+    assert_eq!(Manifest::parse(&annotated.to_bytes().unwrap()).unwrap(), annotated);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn keeps_to_the_limits_of_a_format() {
     let foreign = blob("f", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
     assert!(matches!(build(ImageFormat::Oci, foreign, &[]), Err(ManifestError::Layer(_))));
     let many = vec![blob("1", OCI_GZIP); MAX_ITEMS + 1];
-    let built = Manifest::build(ImageFormat::Oci, blob("c", "x"), many, BTreeMap::new());
-    assert!(matches!(built, Err(ManifestError::TooMany { count }) if count == MAX_ITEMS + 1));
+    let result = Manifest::build(ImageFormat::Oci, blob("c", "x"), many, BTreeMap::new());
+    assert!(matches!(result, Err(ManifestError::TooMany { count }) if count == MAX_ITEMS + 1));
 }
 
 #[test]

@@ -28,6 +28,13 @@ const BLOCK: usize = 256 << 10;
 /// So many full blocks are kept before threads are started: most layers of a build are shorter.
 const HELD_BLOCKS: usize = 2;
 
+/// The most that can be asked of the compressor.
+const MAX_LEVEL: u8 = 9;
+
+/// What is chosen unless asked otherwise: 2 to 3 % larger than zlib's level 6, and a quarter faster than level 6
+/// of the compressor used here, which is 1 % larger.
+pub(super) const DEFAULT_LEVEL: u8 = 4;
+
 /// The header of RFC 1952: deflate, no name, time 0, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
@@ -53,17 +60,10 @@ pub struct GzipWriter<W: Write> {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// The most that can be asked of the compressor.
-    pub const MAX_LEVEL: u8 = 9;
-
-    /// What is chosen unless asked otherwise: 2 to 3 % larger than zlib's level 6, and a quarter faster than level 6
-    /// of the compressor used here, which is 1 % larger.
-    pub const DEFAULT_LEVEL: u8 = 4;
-
     /// Writes to `target` at level 0 (stored) to 9 (smallest), on up to `threads` threads besides the caller's.
     /// With one, the caller's thread does all. Fails when the level does not exist or the header cannot be written.
     pub fn new(mut target: W, level: u8, threads: NonZeroUsize) -> io::Result<Self> {
-        if level > Self::MAX_LEVEL {
+        if level > MAX_LEVEL {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "gzip levels go from 0 to 9"));
         }
         target.write_all(&HEADER)?;

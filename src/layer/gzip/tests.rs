@@ -86,6 +86,22 @@ fn writes_the_same_bytes_for_ever() {
 }
 
 #[test]
+fn noise_hardly_grows() {
+    // Bytes that take nine bits in fixed codes, the worst case of the fast levels.
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24).to_le_bytes()[0] | 0x90
+    })
+    .take(BLOCK + 1)
+    .collect();
+    for level in 0..=9 {
+        let bytes = gzip(&noise, level, 1);
+        assert!(gunzip(&bytes) == noise && bytes.len() < noise.len() * 9 / 8 + 100, "level {level}");
+    }
+}
+
+#[test]
 fn starts_threads_only_when_they_are_worth_it() {
     let text = prose(3 * BLOCK);
     let started = |size: usize, threads: usize| {

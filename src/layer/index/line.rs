@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::layer::tar::{MAX_PATH, normalise};
+use crate::layer::tar::{MAX_PATH, check_attribute, normalise};
 use crate::layer::{Device, Entry, EntryKind, Metadata};
 
 /// The first line.
@@ -129,6 +129,9 @@ impl<'a> EntryLine<'a> {
             _ => false,
         };
         if self.mode > 0o7777 || names_root || (path.as_os_str().is_empty() && !may_be_root) {
+            return None;
+        }
+        if self.xattrs.keys().any(|name| check_attribute(name).is_err()) {
             return None;
         }
         let xattrs =

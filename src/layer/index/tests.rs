@@ -1,6 +1,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::layer::{Device, Metadata, TarWriter};
 
@@ -67,6 +69,8 @@ fn refuses_what_it_would_not_write() {
         r#"{"p":"a","k":{"h":"../b"}}"#,
         r#"{"p":"a","k":{"l":""}}"#,
         r#"{"p":"a","k":"d","m":4096}"#,
+        r#"{"p":"a","k":"d","x":{"":"v"}}"#,
+        r#"{"p":"a","k":"d","x":{"user.a=b":"v"}}"#,
     ] {
         assert!(matches!(read(&one(line)), IndexError::Unacceptable { line: 2 }), "{line}");
     }
@@ -106,6 +110,35 @@ fn keeps_the_texts_it_needs() {
     let index = LayerIndex::read(tar.finish().unwrap().as_slice()).unwrap();
     assert_eq!(index.entries.len(), 5);
     assert_eq!(index.texts, BTreeMap::from([("etc/passwd".into(), b"new".to_vec())]));
+}
+
+proptest! {
+    #[test]
+    fn paths_and_attributes_survive(
+        path in prop::collection::vec(prop::collection::vec(1..=255_u8, 1..30), 1..5),
+        target in prop::collection::vec(1..=255_u8, 1..100),
+        xattrs in prop::collection::btree_map("[^=\\x00]{1,50}", prop::collection::vec(any::<u8>(), 0..50), 0..3),
+        numbers in any::<(u32, u32, i64, u64, u64)>(),
+    ) {
+        // An x before each name keeps it from being `.` or `..`.
+        let names = path.into_iter().map(|name| [b"x", name.as_slice()].concat()).collect::<Vec<_>>();
+        let path = names.join(&b'/').split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"." | b".."))
+            .collect::<Vec<_>>().join(&b'/');
+        let path = PathBuf::from(OsString::from_vec(path));
+        let (uid, gid, mtime, size, offset) = numbers;
+        let metadata = Metadata { mode: 0o644, uid, gid, mtime, xattrs };
+        let entries = vec![
+            Entry { path: path.clone(), metadata, kind: EntryKind::File { size, offset } },
+            Entry { path, metadata: Metadata::default(), kind: EntryKind::Symlink(OsString::from_vec(target).into()) },
+        ];
+        let index = LayerIndex { entries, texts: BTreeMap::new() };
+        prop_assert_eq!(LayerIndex::read_from(written(&index).as_bytes()).unwrap(), index);
+    }
+
+    #[test]
+    fn noise_is_no_index(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(LayerIndex::read_from(noise.as_slice()).is_err());
+    }
 }
 
 #[test]

@@ -61,11 +61,13 @@ impl RawHeader {
 /// The checksum is the sum of all bytes with its own field as blanks. Some writers of old summed signed bytes.
 fn checksum_matches(block: &[u8; BLOCK], stored: Option<i64>) -> bool {
     const FIELD: std::ops::Range<usize> = 148..156;
-    let bytes =
-        || block.iter().enumerate().map(|(index, byte)| if FIELD.contains(&index) { b' ' } else { *byte });
-    let unsigned: i64 = bytes().map(i64::from).sum();
-    let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-    stored.is_some_and(|stored| stored == unsigned || stored == signed)
+    const BLANKS: i64 = 8 * b' ' as i64;
+    let unsigned = |bytes: &[u8]| bytes.iter().map(|byte| i64::from(*byte)).sum::<i64>();
+    let signed = |bytes: &[u8]| bytes.iter().map(|byte| i64::from(byte.cast_signed())).sum::<i64>();
+    stored.is_some_and(|stored| {
+        stored == unsigned(block) - unsigned(&block[FIELD]) + BLANKS
+            || stored == signed(block) - signed(&block[FIELD]) + BLANKS
+    })
 }
 
 fn until_zero(field: &[u8]) -> &[u8] {

@@ -6,13 +6,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::header::RawHeader;
-use super::path::{Meaning, check_bytes, interpret, normalise, printable};
+use super::path::{Meaning, check_attribute, check_bytes, interpret, normalise, printable};
 use super::pax::{Records, XATTR_PREFIX};
 use super::{PathProblem, TarError, number};
 use crate::layer::{Device, Entry, EntryKind, Metadata};
-
-/// Longest name of an extended attribute, in bytes: `XATTR_NAME_MAX` of Linux.
-const MAX_XATTR_NAME: usize = 255;
 
 /// Whether `.wh.` in names has a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,9 +160,7 @@ impl<'a> Lookup<'a> {
         for (key, value) in self.global.iter().chain(self.own) {
             let Some(name) = key.strip_prefix(XATTR_PREFIX) else { continue };
             let name = std::str::from_utf8(name).map_err(|_| PathProblem::Attribute)?;
-            if name.is_empty() || name.len() > MAX_XATTR_NAME {
-                return Err(PathProblem::Attribute);
-            }
+            check_attribute(name)?;
             xattrs.insert(name.to_owned(), value.clone());
         }
         Ok(xattrs)

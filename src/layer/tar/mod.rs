@@ -19,6 +19,7 @@ mod tests;
 mod writer;
 
 pub use error::{ActualSize, PathProblem, TarError};
+pub(super) use path::check_attribute;
 pub use path::{MAX_PATH, normalise};
 pub use reader::{Contents, TarLimits, TarReader};
 pub use writer::TarWriter;

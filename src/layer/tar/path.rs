@@ -98,6 +98,15 @@ pub(super) fn is_reserved(path: &Path) -> bool {
     path.iter().any(|component| component.as_bytes().starts_with(WHITEOUT_PREFIX))
 }
 
+/// Longest name of an extended attribute, in bytes: `XATTR_NAME_MAX` of Linux.
+const MAX_ATTRIBUTE_NAME: usize = 255;
+
+/// Refuses names of extended attributes that the system or a PAX record cannot hold.
+pub(in crate::layer) fn check_attribute(name: &str) -> Result<(), PathProblem> {
+    let invalid = name.is_empty() || name.len() > MAX_ATTRIBUTE_NAME || name.contains(['=', '\0']);
+    if invalid { Err(PathProblem::Attribute) } else { Ok(()) }
+}
+
 /// A path for messages: unprintable bytes are escaped, and it is cut when very long.
 pub(super) fn printable(raw: &[u8]) -> String {
     const SHOWN: usize = 200;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::error::ActualSize;
-use super::path::{check_bytes, check_normal, is_reserved, printable};
+use super::path::{check_attribute, check_bytes, check_normal, is_reserved, printable};
 use super::{BLOCK, OPAQUE_NAME, PathProblem, TarError, WHITEOUT_PREFIX, number, pax};
 use crate::layer::{Entry, EntryKind};
 
@@ -93,9 +93,7 @@ fn encode(entry: &Entry) -> Result<Vec<u8>, PathProblem> {
     }
     header.set_numbers(entry, &mut records)?;
     for (name, value) in &entry.metadata.xattrs {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(PathProblem::Attribute);
-        }
+        check_attribute(name)?;
         pax::push(&mut records, &[pax::XATTR_PREFIX, name.as_bytes()].concat(), value);
     }
     let mut blocks = Vec::with_capacity(BLOCK);
