@@ -80,18 +80,18 @@ impl Clients {
         let clients = Self { settings, made: Mutex::new(HashMap::new()) };
         let settings = &clients.settings;
         for host in settings.certificates.keys().chain(settings.client_certificates.keys()) {
-            clients.client(host)?;
+            clients.client(host, false)?;
         }
         Ok(clients)
     }
 
-    /// The client for `host`.
-    pub(super) fn client(&self, host: &str) -> Result<Client, SettingsError> {
+    /// The client for `host`, for plain HTTP or TLS.
+    pub(super) fn client(&self, host: &str, plain: bool) -> Result<Client, SettingsError> {
         let settings = &self.settings;
         let particular = settings.skip_tls_verify.contains(host)
             || settings.certificates.contains_key(host)
             || settings.client_certificates.contains_key(host);
-        let kind = match (particular, settings.is_plain(host)) {
+        let kind = match (particular, plain) {
             (true, _) => Kind::Particular(host.to_owned()),
             (false, true) => Kind::Plain,
             (false, false) => Kind::Usual,

@@ -91,6 +91,8 @@ pub enum Operation {
     PushBlob(RepoName, Digest),
     /// Uploading a manifest.
     PushManifest(ManifestName),
+    /// Asking whether pushing is allowed.
+    CheckPush(RepoName),
 }
 
 /// A repository with a tag or digest as it was asked for.
@@ -123,7 +125,8 @@ impl Operation {
             Self::PullBlob(repository, _)
             | Self::CheckBlob(repository, _)
             | Self::MountBlob { into: repository, .. }
-            | Self::PushBlob(repository, _) => repository,
+            | Self::PushBlob(repository, _)
+            | Self::CheckPush(repository) => repository,
         }
     }
 
@@ -131,9 +134,11 @@ impl Operation {
     fn right(&self) -> &'static str {
         match self {
             Self::PullManifest(_) | Self::PullBlob(..) => "pull from",
-            Self::CheckBlob(..) | Self::MountBlob { .. } | Self::PushBlob(..) | Self::PushManifest(_) => {
-                "push to"
-            }
+            Self::CheckBlob(..)
+            | Self::MountBlob { .. }
+            | Self::PushBlob(..)
+            | Self::PushManifest(_)
+            | Self::CheckPush(_) => "push to",
         }
     }
 }
@@ -149,6 +154,7 @@ impl fmt::Display for Operation {
             }
             Self::PushBlob(repository, digest) => write!(f, "push the blob {digest} to {repository}"),
             Self::PushManifest(name) => write!(f, "push the manifest {name}"),
+            Self::CheckPush(repository) => write!(f, "push to {repository}"),
         }
     }
 }
@@ -220,13 +226,15 @@ pub enum Problem {
 
     // Being let in.
     /// 401, and nothing to show.
-    #[error("{host} wants a login, and no credentials for {host} were found in {looked_in}{detail}")]
+    #[error(
+        "{host} wants a login, or does not know the repository; no credentials for {host} were found (looked in {looked_in}){detail}"
+    )]
     NoCredentials { host: String, looked_in: String, detail: Detail },
     /// 401 to what was shown.
     #[error("{host} refused the credentials from {origin}: check user name and password{detail}")]
     CredentialsRefused { host: String, origin: String, detail: Detail },
     /// 403.
-    #[error("{host} does not allow {whom} to {right} {repository}{detail}")]
+    #[error("{host} does not allow {whom} to {right} {repository}, or does not know it{detail}")]
     Denied { host: String, whom: Box<str>, right: &'static str, repository: RepoName, detail: Detail },
     /// Credentials that cannot be read.
     #[error("the credentials for {host} cannot be read")]

@@ -56,6 +56,7 @@ pub(super) struct Call<'a> {
     pub(super) scope: &'a Scope,
     /// Whose credentials are used.
     pub(super) repository: &'a RepoName,
+    pub(super) operation: &'a Operation,
     pub(super) lane: Lane,
     /// Whether others stand behind this host, so that patience is short.
     pub(super) is_mirror: bool,
@@ -87,7 +88,7 @@ impl Host {
             return Err(invalid());
         }
         Ok(Self {
-            client: clients.client(name)?,
+            client: clients.client(name, scheme == "http")?,
             authenticator: Authenticator::new(name, credentials),
             lanes: Lanes::new(settings.concurrency),
             meter: Meter::default(),
@@ -143,7 +144,7 @@ impl Host {
                 Ok(response) if !retry::may_pass(response.status()) => {
                     return result.map(|response| Answer { response, permit });
                 }
-                Ok(response) => self.slow_down(call.lane, permit, response),
+                Ok(response) => self.slow_down(call.lane, permit, response, policy),
                 Err(problem) if problem.may_pass() => None,
                 Err(_) => return result.map(|response| Answer { response, permit: None }),
             };
@@ -165,7 +166,7 @@ impl Host {
         body: Body,
         progress: &AtomicU64,
     ) -> Result<(Response, Option<Grant>), Problem> {
-        let _permit = self.enter(call.lane).await;
+        let permit = self.enter(call.lane).await;
         let grant = self.grant(call).await?;
         let request = self.request(call, &call.url, grant.as_ref())?.body(body);
         let mut sending = std::pin::pin!(request.send());
@@ -174,7 +175,7 @@ impl Host {
             match tokio::time::timeout(self.limit, &mut sending).await {
                 Ok(Ok(response)) => {
                     if response.status() == StatusCode::TOO_MANY_REQUESTS {
-                        self.slow_down(call.lane, None, &response);
+                        self.slow_down(call.lane, permit, &response, self.retry);
                     }
                     return Ok((response, grant));
                 }
@@ -201,7 +202,7 @@ impl Host {
             if grant.is_none()
                 && let Some(refusal) = refused
             {
-                return Err(self.unauthorised(refusal, None));
+                return Err(self.unauthorised(call, refusal, None).await);
             }
             let response = self.follow(call, grant.as_ref()).await?;
             if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(response.url()) {
@@ -211,7 +212,7 @@ impl Host {
             // Reading the body to its end keeps the connection for the next try.
             let refusal = answer::refusal(response).await;
             if refused.is_some() || !knows_how {
-                return Err(self.unauthorised(refusal, grant));
+                return Err(self.unauthorised(call, refusal, grant).await);
             }
             refused = Some(refusal);
         }
@@ -258,7 +259,9 @@ impl Host {
         let client = if self.is_own(url) {
             self.client.clone()
         } else {
-            self.clients.client(&authority(url)).map_err(|source| Problem::Settings { source })?
+            self.clients
+                .client(&authority(url), url.scheme() == "http")
+                .map_err(|source| Problem::Settings { source })?
         };
         let request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
         Ok(match grant {
@@ -335,11 +338,21 @@ impl Host {
     }
 
     /// The problem of a 401 that no login helps against.
-    pub(super) fn unauthorised(&self, refusal: Refusal, grant: Option<Grant>) -> Problem {
+    pub(super) async fn unauthorised(
+        &self,
+        call: &Call<'_>,
+        refusal: Refusal,
+        grant: Option<Grant>,
+    ) -> Problem {
         let (host, detail) = (self.name.clone(), refusal.detail);
-        match grant.and_then(|grant| grant.origin) {
-            Some(origin) => Problem::CredentialsRefused { host, origin, detail },
-            None => Problem::NoCredentials { host, looked_in: self.authenticator.looked_in(), detail },
+        match grant.map(|grant| (grant.origin, grant.is_of_service)) {
+            // The token service knew the user, so the password is right, and the rights do not suffice.
+            Some((Some(_), true)) => {
+                let whom = self.authenticator.whom(call.repository).await;
+                Problem::denied(&host, whom, call.operation, detail)
+            }
+            Some((Some(origin), false)) => Problem::CredentialsRefused { host, origin, detail },
+            _ => Problem::NoCredentials { host, looked_in: self.authenticator.looked_in(), detail },
         }
     }
 
@@ -359,12 +372,14 @@ impl Host {
         lane: Lane,
         permit: Option<OwnedSemaphorePermit>,
         response: &Response,
+        policy: RetryPolicy,
     ) -> Option<Duration> {
         let asked = retry::retry_after(response.headers(), Timestamp::now());
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             self.lanes.narrow(lane, permit);
-            if let Some(wait) = asked.filter(|wait| self.retry.grants(*wait)) {
-                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
+            if let Some(wait) = asked.filter(|wait| policy.grants(*wait)) {
+                let until = Instant::now().checked_add(wait);
+                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = until;
             }
         }
         asked

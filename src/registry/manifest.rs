@@ -104,6 +104,7 @@ impl Repository {
             body: Some(bytes),
             scope: &Scope::push(&endpoint.path),
             repository: &endpoint.name(),
+            operation: &operation,
             lane: Lane::Small,
             is_mirror: false,
         };

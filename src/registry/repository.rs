@@ -80,6 +80,7 @@ impl Endpoint {
             body: None,
             scope,
             repository: &self.name(),
+            operation: question.operation,
             lane: question.lane,
             is_mirror: self.upstream.is_some(),
         };

@@ -20,6 +20,7 @@ use super::lanes::Lane;
 use super::repository::Endpoint;
 use super::retry;
 use super::source::{BlobSource, ByteStream};
+use crate::image::RepoName;
 use crate::layer::Digest;
 
 /// The smallest chunk a registry takes. See the OCI distribution specification, "Pushing a blob in chunks".
@@ -183,10 +184,20 @@ impl Target<'_> {
         body: Option<Bytes>,
     ) -> Result<Answer, Problem> {
         let repository = self.endpoint.name();
-        let (scope, lane) = (self.scope, Lane::Small);
-        let call =
-            Call { method, url, headers, body, scope, repository: &repository, lane, is_mirror: false };
-        self.endpoint.host.send(&call).await
+        let call = self.call(method, url, headers, &repository, Lane::Small);
+        self.endpoint.host.send(&Call { body, ..call }).await
+    }
+
+    fn call<'a>(
+        &'a self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        repository: &'a RepoName,
+        lane: Lane,
+    ) -> Call<'a> {
+        let Self { scope, operation, .. } = self;
+        Call { method, url, headers, body: None, scope, repository, operation, lane, is_mirror: false }
     }
 
     /// Sends part of `source` as a body. 401 is returned as a passing setback, once the new login is known.
@@ -206,9 +217,7 @@ impl Target<'_> {
         let body = gauge.measure(stream, length);
         let host = &self.endpoint.host;
         let repository = self.endpoint.name();
-        let (scope, lane) = (self.scope, Lane::Upload);
-        let call =
-            Call { method, url, headers, body: None, scope, repository: &repository, lane, is_mirror: false };
+        let call = self.call(method, url, headers, &repository, Lane::Upload);
         let result = host.transfer(&call, body, &gauge.sent).await;
         host.meter().sent(usize::try_from(gauge.sent.load(Ordering::Relaxed)).unwrap_or(usize::MAX));
         if let Some(problem) = gauge.failure() {
@@ -217,7 +226,7 @@ impl Target<'_> {
         let (response, grant) = result?;
         if response.status() == StatusCode::UNAUTHORIZED {
             let knows_how = host.learn(&call, &response, grant.as_ref()).await;
-            let problem = host.unauthorised(answer::refusal(response).await, grant);
+            let problem = host.unauthorised(&call, answer::refusal(response).await, grant).await;
             return Err(if knows_how { Setback::Passing(problem, None) } else { Setback::Final(problem) });
         }
         Ok(response)

@@ -162,7 +162,7 @@ fn files_that_are_empty_or_absent_are_no_error() {
     let places = CredentialPlaces { docker_config, registry_auth_file, ..CredentialPlaces::default() };
     let credentials = Credentials::load(&places).unwrap();
     let places = credentials.looked_in().to_string();
-    assert!(places.contains("/config.json or ") && places.ends_with("not/there"), "{places}");
+    assert!(places.contains("/config.json and ") && places.ends_with("not/there"), "{places}");
 }
 
 /// Credentials of `config` with the helper `docker-credential-test`, a shell script.

@@ -33,7 +33,7 @@ impl Drop for Debian {
 impl Debian {
     fn start() -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            eprintln!("skipped: {PROGRAM} is not installed");
+            println!("skipped: {PROGRAM} is not installed");
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
