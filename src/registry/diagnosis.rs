@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use rustls::{CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::error::Problem;
 
@@ -41,6 +41,9 @@ fn of_tls(host: &str, error: &rustls::Error) -> Problem {
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => Problem::UntrustedCertificate { host },
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            Problem::ClientCertificateWanted { host }
+        }
         rustls::Error::InvalidCertificate(_) => Problem::InvalidCertificate { host, source },
         _ => Problem::Tls { host, source },
     }

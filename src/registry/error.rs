@@ -204,6 +204,11 @@ pub enum Problem {
         #[source]
         source: rustls::Error,
     },
+    /// A registry that wants to know who we are before anything else.
+    #[error(
+        "{host} wants a TLS client certificate: name it with `--registry-client-cert {host}=CERTIFICATE.pem,KEY.pem`"
+    )]
+    ClientCertificateWanted { host: String },
     /// Any other failure of TLS.
     #[error("no TLS connection with {host} came about")]
     Tls {
