@@ -345,7 +345,7 @@ impl Problem {
         }
     }
 
-    /// Whether another try may end better.
+    /// Whether a connection may be made, or hold, at another try.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -353,8 +353,6 @@ impl Problem {
                 | Self::ConnectionRefused { .. }
                 | Self::Silent { .. }
                 | Self::Connection { .. }
-                | Self::TooManyRequests { .. }
-                | Self::ServerFailed { .. }
         )
     }
 }

@@ -132,22 +132,43 @@ impl Host {
         Ok(url)
     }
 
-    /// Sends `call`, again where that may help. Every answer that is neither 401 nor worth another try is returned.
+    /// Sends `call`, again where that may help, and once more with a (new) login after a 401. Every other answer
+    /// that is not worth another try is returned.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Problem> {
         let policy = if call.is_mirror { self.retry.for_mirror() } else { self.retry };
         let mut attempt = 0;
+        let mut refused = None;
         loop {
-            attempt += 1;
+            let grant = self.grant(call).await?;
+            if grant.is_none()
+                && let Some(refusal) = refused
+            {
+                return Err(self.unauthorised(call, refusal, None).await);
+            }
             let permit = self.enter(call.lane).await;
-            let result = self.exchange(call).await;
-            let asked = match &result {
-                Ok(response) if !retry::may_pass(response.status()) => {
-                    return result.map(|response| Answer { response, permit });
+            let result = self.follow(call, grant.as_ref()).await;
+            let asked = match result {
+                Ok(response) if self.wants_login(&response) => {
+                    let knows_how = self.learn(call, &response, grant.as_ref()).await;
+                    // Reading the body to its end keeps the connection for the next try.
+                    let refusal = answer::refusal(response).await;
+                    if refused.is_some() || !knows_how {
+                        return Err(self.unauthorised(call, refusal, grant).await);
+                    }
+                    refused = Some(refusal);
+                    continue;
                 }
-                Ok(response) => self.slow_down(call.lane, permit, response, policy),
-                Err(problem) if problem.may_pass() => None,
-                Err(_) => return result.map(|response| Answer { response, permit: None }),
+                Ok(response) if !retry::may_pass(response.status()) => {
+                    return Ok(Answer { response, permit });
+                }
+                Ok(ref response) => self.slow_down(call.lane, permit, response, policy),
+                Err(problem) if !problem.may_pass() => return Err(problem),
+                Err(_) => {
+                    drop(permit);
+                    None
+                }
             };
+            attempt += 1;
             match (policy.delay(attempt, asked, retry::jitter()), result) {
                 (Some(delay), _) => tokio::time::sleep(delay).await,
                 (None, Err(problem)) => return Err(problem),
@@ -163,12 +184,12 @@ impl Host {
     pub(super) async fn transfer(
         &self,
         call: &Call<'_>,
+        grant: Option<&Grant>,
         body: Body,
         progress: &AtomicU64,
-    ) -> Result<(Response, Option<Grant>), Problem> {
+    ) -> Result<Response, Problem> {
         let permit = self.enter(call.lane).await;
-        let grant = self.grant(call).await?;
-        let request = self.request(call, &call.url, grant.as_ref())?.body(body);
+        let request = self.request(call, &call.url, grant)?.body(body);
         let mut sending = std::pin::pin!(request.send());
         let mut seen = progress.load(Ordering::Relaxed);
         loop {
@@ -177,7 +198,7 @@ impl Host {
                     if response.status() == StatusCode::TOO_MANY_REQUESTS {
                         self.slow_down(call.lane, permit, &response, self.retry);
                     }
-                    return Ok((response, grant));
+                    return Ok(response);
                 }
                 Ok(Err(error)) => return Err(diagnose(error, &self.name, self.limit)),
                 Err(_) => {
@@ -194,28 +215,9 @@ impl Host {
         }
     }
 
-    /// One request with its login: at most one 401 is answered with a (new) login.
-    async fn exchange(&self, call: &Call<'_>) -> Result<Response, Problem> {
-        let mut refused = None;
-        loop {
-            let grant = self.grant(call).await?;
-            if grant.is_none()
-                && let Some(refusal) = refused
-            {
-                return Err(self.unauthorised(call, refusal, None).await);
-            }
-            let response = self.follow(call, grant.as_ref()).await?;
-            if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(response.url()) {
-                return Ok(response);
-            }
-            let knows_how = self.learn(call, &response, grant.as_ref()).await;
-            // Reading the body to its end keeps the connection for the next try.
-            let refusal = answer::refusal(response).await;
-            if refused.is_some() || !knows_how {
-                return Err(self.unauthorised(call, refusal, grant).await);
-            }
-            refused = Some(refusal);
-        }
+    /// Whether a response is a 401 of this registry, and not of a storage it redirects to.
+    pub(super) fn wants_login(&self, response: &Response) -> bool {
+        response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url())
     }
 
     /// Learns from a 401; says whether there is a way to log in.
@@ -324,7 +326,8 @@ impl Host {
         Problem::Protocol { host: self.name.clone(), reason: reason.to_owned() }
     }
 
-    async fn grant(&self, call: &Call<'_>) -> Result<Option<Grant>, Problem> {
+    /// The login for a call, where one is needed. Asking the token service is retried in here.
+    pub(super) async fn grant(&self, call: &Call<'_>) -> Result<Option<Grant>, Problem> {
         let tokens = TokenService {
             host: &self.name,
             is_plain: self.base.scheme() == "http",

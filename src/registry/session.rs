@@ -59,9 +59,10 @@ impl Setback {
     }
 }
 
+/// Whatever comes from [`Host::send`](super::host::Host::send) has been tried again already.
 impl From<Problem> for Setback {
     fn from(problem: Problem) -> Self {
-        if problem.may_pass() { Self::Passing(problem, None) } else { Self::Final(problem) }
+        Self::Final(problem)
     }
 }
 
@@ -212,24 +213,27 @@ impl Target<'_> {
     ) -> Result<Response, Setback> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let stream = source.open(offset, length).await.map_err(|source| Problem::Source { source })?;
-        let gauge = Gauge::default();
-        let body = gauge.measure(stream, length);
         let host = &self.endpoint.host;
         let repository = self.endpoint.name();
         let call = self.call(method, url, headers, &repository, Lane::Upload);
-        let result = host.transfer(&call, body, &gauge.sent).await;
+        let grant = host.grant(&call).await?;
+        let stream = source.open(offset, length).await.map_err(|source| Problem::Source { source })?;
+        let gauge = Gauge::default();
+        let result = host.transfer(&call, grant.as_ref(), gauge.measure(stream, length), &gauge.sent).await;
         host.meter().sent(usize::try_from(gauge.sent.load(Ordering::Relaxed)).unwrap_or(usize::MAX));
         if let Some(problem) = gauge.failure() {
             return Err(Setback::Final(problem));
         }
-        let (response, grant) = result?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let knows_how = host.learn(&call, &response, grant.as_ref()).await;
-            let problem = host.unauthorised(&call, answer::refusal(response).await, grant).await;
-            return Err(if knows_how { Setback::Passing(problem, None) } else { Setback::Final(problem) });
+        match result {
+            Ok(response) if host.wants_login(&response) => {
+                let knows_how = host.learn(&call, &response, grant.as_ref()).await;
+                let problem = host.unauthorised(&call, answer::refusal(response).await, grant).await;
+                Err(if knows_how { Setback::Passing(problem, None) } else { Setback::Final(problem) })
+            }
+            Ok(response) => Ok(response),
+            Err(problem) if problem.may_pass() => Err(Setback::Passing(problem, None)),
+            Err(problem) => Err(Setback::Final(problem)),
         }
-        Ok(response)
     }
 
     async fn setback(&self, response: Response) -> Setback {

@@ -171,6 +171,12 @@ async fn a_busy_token_service_is_asked_again() {
     registry.add_fault(Fault::on("GET", "/token", Effect::TooMany("0")));
     app(&registry).manifest("1").await.unwrap();
     assert_eq!(registry.count("GET", "/token"), 4);
+
+    let registry = Registry::start().token_auth("user", "secret");
+    registry.add_fault(Fault::on("GET", "/token", Effect::Status(503)).always());
+    let error = app(&registry).manifest("1").await.unwrap_err();
+    assert!(matches!(*error.problem, Problem::ServerFailed { attempts: 4, .. }), "{error}");
+    assert_eq!((registry.count("GET", "/token"), registry.count("GET", "/v2/")), (4, 1));
 }
 
 #[tokio::test]
