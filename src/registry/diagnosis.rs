@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use super::clients::CONNECT_LIMIT;
 use super::error::Problem;
 
 /// What the failure of a request to `host` means.
@@ -19,6 +20,7 @@ pub(super) fn diagnose(error: reqwest::Error, host: &str, limit: Duration) -> Pr
         return Problem::HostNotFound { host };
     }
     if error.is_timeout() {
+        let limit = if error.is_connect() { CONNECT_LIMIT } else { limit };
         return Problem::Silent { host, seconds: limit.as_secs() };
     }
     let is_refusal = |cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionRefused;

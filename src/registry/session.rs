@@ -1,25 +1,23 @@
 //! Upload sessions: `POST` opens one, `PATCH` adds to it, `PUT` closes it. See the OCI distribution
 //! specification, "Pushing blobs".
 
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::answer;
 use super::auth::Scope;
-use super::error::{Operation, Problem};
+use super::error::Problem;
 use super::host::{Answer, Call};
 use super::lanes::Lane;
+use super::operation::Operation;
+use super::outgoing::Gauge;
 use super::repository::Endpoint;
 use super::retry;
-use super::source::{BlobSource, ByteStream};
+use super::source::BlobSource;
 use crate::image::RepoName;
 use crate::layer::Digest;
 
@@ -219,8 +217,9 @@ impl Target<'_> {
         let grant = host.grant(&call).await?;
         let stream = source.open(offset, length).await.map_err(|source| Problem::Source { source })?;
         let gauge = Gauge::default();
-        let result = host.transfer(&call, grant.as_ref(), gauge.measure(stream, length), &gauge.sent).await;
-        host.meter().sent(usize::try_from(gauge.sent.load(Ordering::Relaxed)).unwrap_or(usize::MAX));
+        let result =
+            host.transfer(&call, grant.as_ref(), gauge.measure(stream, length), gauge.progress()).await;
+        host.meter().sent(gauge.sent());
         if let Some(problem) = gauge.failure() {
             return Err(Setback::Final(problem));
         }
@@ -261,57 +260,6 @@ fn closing(mut url: Url, digest: Digest) -> Url {
 fn received(range: &str) -> Option<u64> {
     let last: u64 = range.trim().trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
     Some(if last == 0 { 0 } else { last.saturating_add(1) })
-}
-
-/// Watches a body on its way out: its length, and the error that ends it early, which the HTTP library would hide.
-#[derive(Debug, Default)]
-struct Gauge {
-    sent: Arc<AtomicU64>,
-    failure: Arc<Mutex<Option<Problem>>>,
-}
-
-impl Gauge {
-    /// The body made of `stream`. It stays one item behind, because the HTTP library does not ask for more once it
-    /// has all bytes, and an error that comes with the end (a wrong digest) must not be missed.
-    fn measure(&self, stream: ByteStream, expected: u64) -> Body {
-        let (sent, failure) = (Arc::clone(&self.sent), Arc::clone(&self.failure));
-        let fail = move |problem| {
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
-            Err(io::Error::from(io::ErrorKind::InvalidData))
-        };
-        let start = Outgoing { stream, held: Bytes::new(), taken: 0 };
-        let body = stream::try_unfold(start, move |mut outgoing| {
-            let (sent, fail) = (Arc::clone(&sent), fail.clone());
-            async move {
-                let next = match outgoing.stream.next().await.transpose() {
-                    Ok(next) => next,
-                    Err(source) => return fail(Problem::Source { source }),
-                };
-                outgoing.taken += next.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                if outgoing.taken > expected || (next.is_none() && outgoing.taken < expected) {
-                    return fail(Problem::SourceChanged { expected });
-                }
-                let is_end = next.is_none() && outgoing.held.is_empty();
-                let bytes = std::mem::replace(&mut outgoing.held, next.unwrap_or_default());
-                sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                Ok((!is_end).then_some((bytes, outgoing)))
-            }
-        });
-        Body::wrap_stream(body)
-    }
-
-    fn failure(&self) -> Option<Problem> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// A body between its source and the HTTP library.
-struct Outgoing {
-    stream: ByteStream,
-    /// What was taken and not yet handed on.
-    held: Bytes,
-    /// Bytes taken so far.
-    taken: u64,
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! ```
 
 use super::auth::Scope;
-use super::error::{Operation, Problem, RegistryError};
+use super::error::{Problem, RegistryError};
+use super::operation::Operation;
 use super::registries::canonical;
 use super::repository::Repository;
 use super::retry::Endurance;

@@ -275,8 +275,10 @@ fn serve<S: std::io::Read + std::io::Write>(connection: &mut Connection<S>, shar
             }
             Some(effect) if effect.response().is_some() => effect.response(),
             _ => {
-                if fault == Some(Effect::IgnoreRange) {
-                    request.headers.remove("range");
+                match fault {
+                    Some(Effect::IgnoreRange) => drop(request.headers.remove("range")),
+                    Some(Effect::ExpireTokens) => inner.login.expire_tokens(),
+                    _ => {}
                 }
                 Some(routes::answer(&mut inner, shared, &request))
             }

@@ -193,6 +193,26 @@ async fn odd_names_stay_inside_the_registry() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_on_many_threads_share_a_repository() {
+    let registry = Registry::start().token_auth("user", "secret");
+    let credentials = Credentials::single(&registry.host(), "user", "secret");
+    let repository = open(settings(), credentials, &registry.host(), "app");
+    let tasks = (0..30).map(|number| {
+        let repository = repository.clone();
+        tokio::spawn(async move {
+            let bytes = noise(10_000 + number);
+            repository.upload(&descriptor(&bytes), bytes.clone(), &[]).await.unwrap();
+            assert_eq!(fetch(&repository, &descriptor(&bytes)).await.unwrap(), bytes);
+        })
+    });
+    for task in futures_util::future::join_all(tasks).await {
+        task.unwrap();
+    }
+    // Nothing was sent twice.
+    assert_eq!(registry.count("PUT", ""), 30);
+}
+
 #[tokio::test]
 async fn traffic_is_counted_per_registry() {
     let registry = Registry::start();
