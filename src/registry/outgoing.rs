@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, Fuse};
 use reqwest::Body;
 
 use super::error::Problem;
@@ -27,7 +28,7 @@ impl Gauge {
             *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
             Err(io::Error::from(io::ErrorKind::InvalidData))
         };
-        let start = Outgoing { stream, held: Bytes::new(), taken: 0 };
+        let start = Outgoing { stream: stream.fuse(), held: Bytes::new(), taken: 0 };
         let body = stream::try_unfold(start, move |mut outgoing| {
             let (sent, fail) = (Arc::clone(&sent), fail.clone());
             async move {
@@ -66,7 +67,8 @@ impl Gauge {
 
 /// A body between its source and the HTTP library.
 struct Outgoing {
-    stream: ByteStream,
+    /// Fused: its end is seen twice, with the held bytes and without.
+    stream: Fuse<ByteStream>,
     /// What was taken and not yet handed on.
     held: Bytes,
     /// Bytes taken so far.
