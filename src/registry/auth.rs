@@ -50,6 +50,13 @@ impl Scope {
         texts.sort();
         texts
     }
+
+    /// Whether a scope as a registry writes it is no more than this one.
+    fn covers(&self, text: &str) -> bool {
+        let Some((resource, actions)) = text.rsplit_once(':') else { return text.is_empty() };
+        let is_own = resource.strip_prefix("repository:") == Some(self.path.as_str());
+        is_own && actions.split(',').all(|action| action == "pull" || (action == "push" && self.push))
+    }
 }
 
 /// The right to make requests: the header, until when it is good, and whose it is.
@@ -58,13 +65,21 @@ pub(super) struct Grant {
     pub(super) header: HeaderValue,
     /// Where the credential is from; `None` for a token that anybody gets.
     pub(super) origin: Option<String>,
+    /// Whether a token service gave it, and so knows the user.
+    pub(super) is_of_service: bool,
     until: Instant,
 }
 
 impl Grant {
-    /// A grant for `lifetime`; used for nine tenths of it, so that it does not run out on the way.
-    pub(super) fn new(header: HeaderValue, origin: Option<String>, lifetime: Duration) -> Self {
-        Self { header, origin, until: Instant::now() + lifetime.mul_f64(0.9) }
+    /// A login that is sent as it was found.
+    fn of_login(header: HeaderValue, origin: String) -> Self {
+        Self { header, origin: Some(origin), is_of_service: false, until: Instant::now() + PASSWORD_LIFETIME }
+    }
+
+    /// A token that a token service gave for `lifetime`; used for nine tenths of it, so that it does not run out
+    /// on the way.
+    pub(super) fn of_service(header: HeaderValue, origin: Option<String>, lifetime: Duration) -> Self {
+        Self { header, origin, is_of_service: true, until: Instant::now() + lifetime.mul_f64(0.9) }
     }
 }
 
@@ -124,17 +139,18 @@ impl Authenticator {
             (_, Some(Credential { login: Login::RegistryToken(token), origin })) => {
                 let header = sensitive(&format!("Bearer {}", token.reveal()));
                 let header = header.ok_or_else(|| self.unsendable(&origin))?;
-                Some(Grant::new(header, Some(origin), PASSWORD_LIFETIME))
+                Some(Grant::of_login(header, origin))
             }
             (Challenge::Basic, Some(Credential { login: Login::Password { user, password }, origin })) => {
                 let header = basic(&user, &password).ok_or_else(|| self.unsendable(&origin))?;
-                Some(Grant::new(header, Some(origin), PASSWORD_LIFETIME))
+                Some(Grant::of_login(header, origin))
             }
             // An identity token is for a token service; a registry with passwords only cannot take it.
             (Challenge::Basic, _) => None,
             (Challenge::Bearer(bearer), credential) => {
                 let mut scopes = scope.texts();
-                scopes.extend(held.named.iter().flat_map(|named| named.split(' ')).map(str::to_owned));
+                let named = held.named.iter().flat_map(|named| named.split(' '));
+                scopes.extend(named.filter(|named| !scope.covers(named)).map(str::to_owned));
                 scopes.sort();
                 scopes.dedup();
                 Some(tokens.fetch(&bearer, &scopes, credential.as_ref()).await?)
@@ -173,7 +189,7 @@ impl Authenticator {
                 }
                 _ => format!("the holder of the token from {}", credential.origin),
             },
-            _ => format!("anonymous users (no credentials were found in {})", self.looked_in()),
+            _ => format!("anonymous users (looked for credentials in {})", self.looked_in()),
         };
         whom.into()
     }
@@ -212,6 +228,22 @@ mod tests {
             (Scope::mount("b", "a"), &["repository:a:pull", "repository:b:pull,push"]),
         ] {
             assert_eq!(scope.texts(), texts);
+        }
+    }
+
+    #[test]
+    fn what_registries_name_is_added_only_where_it_says_more() {
+        for (scope, named, is_covered) in [
+            (Scope::pull("app"), "repository:app:pull", true),
+            (Scope::push("app"), "repository:app:pull", true),
+            (Scope::push("app"), "repository:app:push,pull", true),
+            (Scope::pull("app"), "repository:app:push,pull", false),
+            (Scope::push("app"), "repository:app:delete", false),
+            (Scope::push("app"), "repository:proxy/app:pull", false),
+            (Scope::push("app"), "registry:catalog:*", false),
+            (Scope::push("app"), "", true),
+        ] {
+            assert_eq!(scope.covers(named), is_covered, "{named}");
         }
     }
 }

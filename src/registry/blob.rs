@@ -12,9 +12,10 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::diagnosis::diagnose;
-use super::error::{Operation, Problem, RegistryError};
+use super::error::{Problem, RegistryError};
 use super::host::{Host, within};
 use super::lanes::Lane;
+use super::operation::Operation;
 use super::repository::{Endpoint, Question, Repository};
 use super::retry::Endurance;
 use crate::image::Descriptor;

@@ -109,6 +109,13 @@ mod tests {
         Challenge::Bearer(Bearer { realm: realm.to_owned(), service: own(service), scope: own(scope) })
     }
 
+    proptest::proptest! {
+        #[test]
+        fn survives_anything(text in "([a-zA-Z]+|[=, \"\\\\é]|Bearer realm=)*") {
+            parse(&text);
+        }
+    }
+
     #[test]
     fn reads_what_registries_send() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/node:pull""#;

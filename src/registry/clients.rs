@@ -13,11 +13,10 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::registries::canonical;
 use super::settings::{Hosts, RegistrySettings, SettingsError};
 
 /// Registries behind a load balancer answer in milliseconds; a host that drops packets never does.
-const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// The clients of one build. Hosts without settings of their own share one.
 #[derive(Debug)]
@@ -38,22 +37,6 @@ enum Kind {
 }
 
 impl RegistrySettings {
-    /// The same settings with one name for Docker Hub.
-    pub(super) fn with_canonical_hosts(mut self) -> Self {
-        fn keys<V>(map: std::collections::BTreeMap<String, V>) -> std::collections::BTreeMap<String, V> {
-            map.into_iter().map(|(host, value)| (canonical(&host).to_owned(), value)).collect()
-        }
-        self.certificates = keys(self.certificates);
-        self.client_certificates = keys(self.client_certificates);
-        self.mirrors = keys(self.mirrors);
-        for hosts in [&mut self.insecure, &mut self.skip_tls_verify] {
-            if let Hosts::Only(names) = hosts {
-                *hosts = names.iter().map(|host| canonical(host)).collect();
-            }
-        }
-        self
-    }
-
     /// Whether `host` is spoken to in plain HTTP. There is no probe: a firewall that drops packets would make it
     /// take minutes.
     pub(super) fn is_plain(&self, host: &str) -> bool {
@@ -80,18 +63,18 @@ impl Clients {
         let clients = Self { settings, made: Mutex::new(HashMap::new()) };
         let settings = &clients.settings;
         for host in settings.certificates.keys().chain(settings.client_certificates.keys()) {
-            clients.client(host)?;
+            clients.client(host, false)?;
         }
         Ok(clients)
     }
 
-    /// The client for `host`.
-    pub(super) fn client(&self, host: &str) -> Result<Client, SettingsError> {
+    /// The client for `host`, for plain HTTP or TLS.
+    pub(super) fn client(&self, host: &str, plain: bool) -> Result<Client, SettingsError> {
         let settings = &self.settings;
         let particular = settings.skip_tls_verify.contains(host)
             || settings.certificates.contains_key(host)
             || settings.client_certificates.contains_key(host);
-        let kind = match (particular, settings.is_plain(host)) {
+        let kind = match (particular, plain) {
             (true, _) => Kind::Particular(host.to_owned()),
             (false, true) => Kind::Plain,
             (false, false) => Kind::Usual,

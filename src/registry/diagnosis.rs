@@ -4,8 +4,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use rustls::{CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use super::clients::CONNECT_LIMIT;
 use super::error::Problem;
 
 /// What the failure of a request to `host` means.
@@ -19,6 +20,7 @@ pub(super) fn diagnose(error: reqwest::Error, host: &str, limit: Duration) -> Pr
         return Problem::HostNotFound { host };
     }
     if error.is_timeout() {
+        let limit = if error.is_connect() { CONNECT_LIMIT } else { limit };
         return Problem::Silent { host, seconds: limit.as_secs() };
     }
     let is_refusal = |cause: &io::Error| cause.kind() == io::ErrorKind::ConnectionRefused;
@@ -41,6 +43,9 @@ fn of_tls(host: &str, error: &rustls::Error) -> Problem {
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => Problem::UntrustedCertificate { host },
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            Problem::ClientCertificateWanted { host }
+        }
         rustls::Error::InvalidCertificate(_) => Problem::InvalidCertificate { host, source },
         _ => Problem::Tls { host, source },
     }

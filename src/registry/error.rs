@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 
-use crate::image::{ImageRef, RepoName};
+use crate::image::RepoName;
 use crate::layer::Digest;
 
 use super::credentials::CredentialsError;
+use super::operation::{ManifestName, Operation};
 use super::settings::SettingsError;
 
 /// A failed operation on a registry: what was being done, and the problem.
@@ -69,90 +70,6 @@ impl From<RegistryError> for io::Error {
     }
 }
 
-/// What was being done with a registry. Reads as the end of "cannot …".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    /// Fetching or looking for a manifest.
-    PullManifest(ManifestName),
-    /// Fetching a blob.
-    PullBlob(RepoName, Digest),
-    /// Asking whether a blob is there.
-    CheckBlob(RepoName, Digest),
-    /// Mounting a blob of another repository.
-    MountBlob {
-        /// The repository that shall have it.
-        into: RepoName,
-        /// The repository that has it.
-        from: RepoName,
-        /// The blob.
-        digest: Digest,
-    },
-    /// Uploading a blob.
-    PushBlob(RepoName, Digest),
-    /// Uploading a manifest.
-    PushManifest(ManifestName),
-}
-
-/// A repository with a tag or digest as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestName {
-    /// The repository.
-    pub repository: RepoName,
-    /// Tag or digest.
-    pub selector: String,
-}
-
-impl fmt::Display for ManifestName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.selector.contains(':') { '@' } else { ':' };
-        write!(f, "{}{separator}{}", self.repository, self.selector)
-    }
-}
-
-impl From<&ImageRef> for ManifestName {
-    fn from(image: &ImageRef) -> Self {
-        Self { repository: image.repository().clone(), selector: image.selector() }
-    }
-}
-
-impl Operation {
-    /// The repository it is about.
-    pub fn repository(&self) -> &RepoName {
-        match self {
-            Self::PullManifest(name) | Self::PushManifest(name) => &name.repository,
-            Self::PullBlob(repository, _)
-            | Self::CheckBlob(repository, _)
-            | Self::MountBlob { into: repository, .. }
-            | Self::PushBlob(repository, _) => repository,
-        }
-    }
-
-    /// What a credential must allow for it.
-    fn right(&self) -> &'static str {
-        match self {
-            Self::PullManifest(_) | Self::PullBlob(..) => "pull from",
-            Self::CheckBlob(..) | Self::MountBlob { .. } | Self::PushBlob(..) | Self::PushManifest(_) => {
-                "push to"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PullManifest(name) => write!(f, "pull the manifest of {name}"),
-            Self::PullBlob(repository, digest) => write!(f, "pull the blob {digest} from {repository}"),
-            Self::CheckBlob(repository, digest) => write!(f, "look for the blob {digest} in {repository}"),
-            Self::MountBlob { into, from, digest } => {
-                write!(f, "mount the blob {digest} from {from} into {into}")
-            }
-            Self::PushBlob(repository, digest) => write!(f, "push the blob {digest} to {repository}"),
-            Self::PushManifest(name) => write!(f, "push the manifest {name}"),
-        }
-    }
-}
-
 /// Text of a registry's answer, made safe to show: bounded, on one line, without control characters.
 /// Printed with a leading ` (the registry says: …)`, or not at all when empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -198,6 +115,11 @@ pub enum Problem {
         #[source]
         source: rustls::Error,
     },
+    /// A registry that wants to know who we are before anything else.
+    #[error(
+        "{host} wants a TLS client certificate: name it with `--registry-client-cert {host}=CERTIFICATE.pem,KEY.pem`"
+    )]
+    ClientCertificateWanted { host: String },
     /// Any other failure of TLS.
     #[error("no TLS connection with {host} came about")]
     Tls {
@@ -220,13 +142,15 @@ pub enum Problem {
 
     // Being let in.
     /// 401, and nothing to show.
-    #[error("{host} wants a login, and no credentials for {host} were found in {looked_in}{detail}")]
+    #[error(
+        "{host} wants a login, or does not know the repository; no credentials for {host} were found (looked in {looked_in}){detail}"
+    )]
     NoCredentials { host: String, looked_in: String, detail: Detail },
     /// 401 to what was shown.
     #[error("{host} refused the credentials from {origin}: check user name and password{detail}")]
     CredentialsRefused { host: String, origin: String, detail: Detail },
     /// 403.
-    #[error("{host} does not allow {whom} to {right} {repository}{detail}")]
+    #[error("{host} does not allow {whom} to {right} {repository}, or does not know it{detail}")]
     Denied { host: String, whom: Box<str>, right: &'static str, repository: RepoName, detail: Detail },
     /// Credentials that cannot be read.
     #[error("the credentials for {host} cannot be read")]
@@ -332,7 +256,7 @@ impl Problem {
         }
     }
 
-    /// Whether another try may end better.
+    /// Whether a connection may be made, or hold, at another try.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -340,8 +264,6 @@ impl Problem {
                 | Self::ConnectionRefused { .. }
                 | Self::Silent { .. }
                 | Self::Connection { .. }
-                | Self::TooManyRequests { .. }
-                | Self::ServerFailed { .. }
         )
     }
 }

@@ -18,8 +18,9 @@ use super::challenge;
 use super::clients::Clients;
 use super::credentials::Credentials;
 use super::diagnosis::diagnose;
-use super::error::{Operation, Problem, RetryWish};
+use super::error::{Problem, RetryWish};
 use super::lanes::{Lane, Lanes};
+use super::operation::Operation;
 use super::repository;
 use super::retry::{self, RetryPolicy};
 use super::settings::{RegistrySettings, SettingsError};
@@ -56,6 +57,7 @@ pub(super) struct Call<'a> {
     pub(super) scope: &'a Scope,
     /// Whose credentials are used.
     pub(super) repository: &'a RepoName,
+    pub(super) operation: &'a Operation,
     pub(super) lane: Lane,
     /// Whether others stand behind this host, so that patience is short.
     pub(super) is_mirror: bool,
@@ -87,7 +89,7 @@ impl Host {
             return Err(invalid());
         }
         Ok(Self {
-            client: clients.client(name)?,
+            client: clients.client(name, scheme == "http")?,
             authenticator: Authenticator::new(name, credentials),
             lanes: Lanes::new(settings.concurrency),
             meter: Meter::default(),
@@ -131,22 +133,43 @@ impl Host {
         Ok(url)
     }
 
-    /// Sends `call`, again where that may help. Every answer that is neither 401 nor worth another try is returned.
+    /// Sends `call`, again where that may help, and once more with a (new) login after a 401. Every other answer
+    /// that is not worth another try is returned.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Problem> {
         let policy = if call.is_mirror { self.retry.for_mirror() } else { self.retry };
         let mut attempt = 0;
+        let mut refused = None;
         loop {
-            attempt += 1;
+            let grant = self.grant(call).await?;
+            if grant.is_none()
+                && let Some(refusal) = refused
+            {
+                return Err(self.unauthorised(call, refusal, None).await);
+            }
             let permit = self.enter(call.lane).await;
-            let result = self.exchange(call).await;
-            let asked = match &result {
-                Ok(response) if !retry::may_pass(response.status()) => {
-                    return result.map(|response| Answer { response, permit });
+            let result = self.follow(call, grant.as_ref()).await;
+            let asked = match result {
+                Ok(response) if self.wants_login(&response) => {
+                    let knows_how = self.learn(call, &response, grant.as_ref()).await;
+                    // Reading the body to its end keeps the connection for the next try.
+                    let refusal = answer::refusal(response).await;
+                    if refused.is_some() || !knows_how {
+                        return Err(self.unauthorised(call, refusal, grant).await);
+                    }
+                    refused = Some(refusal);
+                    continue;
                 }
-                Ok(response) => self.slow_down(call.lane, permit, response),
-                Err(problem) if problem.may_pass() => None,
-                Err(_) => return result.map(|response| Answer { response, permit: None }),
+                Ok(response) if !retry::may_pass(response.status()) => {
+                    return Ok(Answer { response, permit });
+                }
+                Ok(ref response) => self.slow_down(call.lane, permit, response, policy),
+                Err(problem) if !problem.may_pass() => return Err(problem),
+                Err(_) => {
+                    drop(permit);
+                    None
+                }
             };
+            attempt += 1;
             match (policy.delay(attempt, asked, retry::jitter()), result) {
                 (Some(delay), _) => tokio::time::sleep(delay).await,
                 (None, Err(problem)) => return Err(problem),
@@ -162,21 +185,21 @@ impl Host {
     pub(super) async fn transfer(
         &self,
         call: &Call<'_>,
+        grant: Option<&Grant>,
         body: Body,
         progress: &AtomicU64,
-    ) -> Result<(Response, Option<Grant>), Problem> {
-        let _permit = self.enter(call.lane).await;
-        let grant = self.grant(call).await?;
-        let request = self.request(call, &call.url, grant.as_ref())?.body(body);
+    ) -> Result<Response, Problem> {
+        let permit = self.enter(call.lane).await;
+        let request = self.request(call, &call.url, grant)?.body(body);
         let mut sending = std::pin::pin!(request.send());
         let mut seen = progress.load(Ordering::Relaxed);
         loop {
             match tokio::time::timeout(self.limit, &mut sending).await {
                 Ok(Ok(response)) => {
                     if response.status() == StatusCode::TOO_MANY_REQUESTS {
-                        self.slow_down(call.lane, None, &response);
+                        self.slow_down(call.lane, permit, &response, self.retry);
                     }
-                    return Ok((response, grant));
+                    return Ok(response);
                 }
                 Ok(Err(error)) => return Err(diagnose(error, &self.name, self.limit)),
                 Err(_) => {
@@ -193,28 +216,9 @@ impl Host {
         }
     }
 
-    /// One request with its login: at most one 401 is answered with a (new) login.
-    async fn exchange(&self, call: &Call<'_>) -> Result<Response, Problem> {
-        let mut refused = None;
-        loop {
-            let grant = self.grant(call).await?;
-            if grant.is_none()
-                && let Some(refusal) = refused
-            {
-                return Err(self.unauthorised(refusal, None));
-            }
-            let response = self.follow(call, grant.as_ref()).await?;
-            if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(response.url()) {
-                return Ok(response);
-            }
-            let knows_how = self.learn(call, &response, grant.as_ref()).await;
-            // Reading the body to its end keeps the connection for the next try.
-            let refusal = answer::refusal(response).await;
-            if refused.is_some() || !knows_how {
-                return Err(self.unauthorised(refusal, grant));
-            }
-            refused = Some(refusal);
-        }
+    /// Whether a response is a 401 of this registry, and not of a storage it redirects to.
+    pub(super) fn wants_login(&self, response: &Response) -> bool {
+        response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url())
     }
 
     /// Learns from a 401; says whether there is a way to log in.
@@ -258,7 +262,9 @@ impl Host {
         let client = if self.is_own(url) {
             self.client.clone()
         } else {
-            self.clients.client(&authority(url)).map_err(|source| Problem::Settings { source })?
+            self.clients
+                .client(&authority(url), url.scheme() == "http")
+                .map_err(|source| Problem::Settings { source })?
         };
         let request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
         Ok(match grant {
@@ -321,7 +327,8 @@ impl Host {
         Problem::Protocol { host: self.name.clone(), reason: reason.to_owned() }
     }
 
-    async fn grant(&self, call: &Call<'_>) -> Result<Option<Grant>, Problem> {
+    /// The login for a call, where one is needed. Asking the token service is retried in here.
+    pub(super) async fn grant(&self, call: &Call<'_>) -> Result<Option<Grant>, Problem> {
         let tokens = TokenService {
             host: &self.name,
             is_plain: self.base.scheme() == "http",
@@ -335,11 +342,21 @@ impl Host {
     }
 
     /// The problem of a 401 that no login helps against.
-    pub(super) fn unauthorised(&self, refusal: Refusal, grant: Option<Grant>) -> Problem {
+    pub(super) async fn unauthorised(
+        &self,
+        call: &Call<'_>,
+        refusal: Refusal,
+        grant: Option<Grant>,
+    ) -> Problem {
         let (host, detail) = (self.name.clone(), refusal.detail);
-        match grant.and_then(|grant| grant.origin) {
-            Some(origin) => Problem::CredentialsRefused { host, origin, detail },
-            None => Problem::NoCredentials { host, looked_in: self.authenticator.looked_in(), detail },
+        match grant.map(|grant| (grant.origin, grant.is_of_service)) {
+            // The token service knew the user, so the password is right, and the rights do not suffice.
+            Some((Some(_), true)) => {
+                let whom = self.authenticator.whom(call.repository).await;
+                Problem::denied(&host, whom, call.operation, detail)
+            }
+            Some((Some(origin), false)) => Problem::CredentialsRefused { host, origin, detail },
+            _ => Problem::NoCredentials { host, looked_in: self.authenticator.looked_in(), detail },
         }
     }
 
@@ -359,12 +376,14 @@ impl Host {
         lane: Lane,
         permit: Option<OwnedSemaphorePermit>,
         response: &Response,
+        policy: RetryPolicy,
     ) -> Option<Duration> {
         let asked = retry::retry_after(response.headers(), Timestamp::now());
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             self.lanes.narrow(lane, permit);
-            if let Some(wait) = asked.filter(|wait| self.retry.grants(*wait)) {
-                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
+            if let Some(wait) = asked.filter(|wait| policy.grants(*wait)) {
+                let until = Instant::now().checked_add(wait);
+                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = until;
             }
         }
         asked

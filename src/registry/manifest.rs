@@ -6,9 +6,10 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::auth::Scope;
-use super::error::{ManifestName, Operation, Problem, RegistryError};
+use super::error::{Problem, RegistryError};
 use super::host::Call;
 use super::lanes::Lane;
+use super::operation::{ManifestName, Operation};
 use super::repository::{Endpoint, Question, Repository};
 use crate::image::{Descriptor, MediaType};
 use crate::layer::Digest;
@@ -104,6 +105,7 @@ impl Repository {
             body: Some(bytes),
             scope: &Scope::push(&endpoint.path),
             repository: &endpoint.name(),
+            operation: &operation,
             lane: Lane::Small,
             is_mirror: false,
         };

@@ -8,9 +8,10 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::answer::{self, Refusal};
 use super::auth::Scope;
-use super::error::{Operation, Problem, RegistryError};
+use super::error::{Problem, RegistryError};
 use super::host::{Answer, Call, Host};
 use super::lanes::Lane;
+use super::operation::Operation;
 use crate::image::RepoName;
 use crate::layer::Digest;
 
@@ -80,6 +81,7 @@ impl Endpoint {
             body: None,
             scope,
             repository: &self.name(),
+            operation: question.operation,
             lane: question.lane,
             is_mirror: self.upstream.is_some(),
         };

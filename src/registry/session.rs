@@ -1,25 +1,24 @@
 //! Upload sessions: `POST` opens one, `PATCH` adds to it, `PUT` closes it. See the OCI distribution
 //! specification, "Pushing blobs".
 
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::answer;
 use super::auth::Scope;
-use super::error::{Operation, Problem};
+use super::error::Problem;
 use super::host::{Answer, Call};
 use super::lanes::Lane;
+use super::operation::Operation;
+use super::outgoing::Gauge;
 use super::repository::Endpoint;
 use super::retry;
-use super::source::{BlobSource, ByteStream};
+use super::source::BlobSource;
+use crate::image::RepoName;
 use crate::layer::Digest;
 
 /// The smallest chunk a registry takes. See the OCI distribution specification, "Pushing a blob in chunks".
@@ -58,9 +57,10 @@ impl Setback {
     }
 }
 
+/// Whatever comes from [`Host::send`](super::host::Host::send) has been tried again already.
 impl From<Problem> for Setback {
     fn from(problem: Problem) -> Self {
-        if problem.may_pass() { Self::Passing(problem, None) } else { Self::Final(problem) }
+        Self::Final(problem)
     }
 }
 
@@ -183,10 +183,20 @@ impl Target<'_> {
         body: Option<Bytes>,
     ) -> Result<Answer, Problem> {
         let repository = self.endpoint.name();
-        let (scope, lane) = (self.scope, Lane::Small);
-        let call =
-            Call { method, url, headers, body, scope, repository: &repository, lane, is_mirror: false };
-        self.endpoint.host.send(&call).await
+        let call = self.call(method, url, headers, &repository, Lane::Small);
+        self.endpoint.host.send(&Call { body, ..call }).await
+    }
+
+    fn call<'a>(
+        &'a self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        repository: &'a RepoName,
+        lane: Lane,
+    ) -> Call<'a> {
+        let Self { scope, operation, .. } = self;
+        Call { method, url, headers, body: None, scope, repository, operation, lane, is_mirror: false }
     }
 
     /// Sends part of `source` as a body. 401 is returned as a passing setback, once the new login is known.
@@ -201,26 +211,28 @@ impl Target<'_> {
     ) -> Result<Response, Setback> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let stream = source.open(offset, length).await.map_err(|source| Problem::Source { source })?;
-        let gauge = Gauge::default();
-        let body = gauge.measure(stream, length);
         let host = &self.endpoint.host;
         let repository = self.endpoint.name();
-        let (scope, lane) = (self.scope, Lane::Upload);
-        let call =
-            Call { method, url, headers, body: None, scope, repository: &repository, lane, is_mirror: false };
-        let result = host.transfer(&call, body, &gauge.sent).await;
-        host.meter().sent(usize::try_from(gauge.sent.load(Ordering::Relaxed)).unwrap_or(usize::MAX));
+        let call = self.call(method, url, headers, &repository, Lane::Upload);
+        let grant = host.grant(&call).await?;
+        let stream = source.open(offset, length).await.map_err(|source| Problem::Source { source })?;
+        let gauge = Gauge::default();
+        let result =
+            host.transfer(&call, grant.as_ref(), gauge.measure(stream, length), gauge.progress()).await;
+        host.meter().sent(gauge.sent());
         if let Some(problem) = gauge.failure() {
             return Err(Setback::Final(problem));
         }
-        let (response, grant) = result?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let knows_how = host.learn(&call, &response, grant.as_ref()).await;
-            let problem = host.unauthorised(answer::refusal(response).await, grant);
-            return Err(if knows_how { Setback::Passing(problem, None) } else { Setback::Final(problem) });
+        match result {
+            Ok(response) if host.wants_login(&response) => {
+                let knows_how = host.learn(&call, &response, grant.as_ref()).await;
+                let problem = host.unauthorised(&call, answer::refusal(response).await, grant).await;
+                Err(if knows_how { Setback::Passing(problem, None) } else { Setback::Final(problem) })
+            }
+            Ok(response) => Ok(response),
+            Err(problem) if problem.may_pass() => Err(Setback::Passing(problem, None)),
+            Err(problem) => Err(Setback::Final(problem)),
         }
-        Ok(response)
     }
 
     async fn setback(&self, response: Response) -> Setback {
@@ -248,57 +260,6 @@ fn closing(mut url: Url, digest: Digest) -> Url {
 fn received(range: &str) -> Option<u64> {
     let last: u64 = range.trim().trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
     Some(if last == 0 { 0 } else { last.saturating_add(1) })
-}
-
-/// Watches a body on its way out: its length, and the error that ends it early, which the HTTP library would hide.
-#[derive(Debug, Default)]
-struct Gauge {
-    sent: Arc<AtomicU64>,
-    failure: Arc<Mutex<Option<Problem>>>,
-}
-
-impl Gauge {
-    /// The body made of `stream`. It stays one item behind, because the HTTP library does not ask for more once it
-    /// has all bytes, and an error that comes with the end (a wrong digest) must not be missed.
-    fn measure(&self, stream: ByteStream, expected: u64) -> Body {
-        let (sent, failure) = (Arc::clone(&self.sent), Arc::clone(&self.failure));
-        let fail = move |problem| {
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
-            Err(io::Error::from(io::ErrorKind::InvalidData))
-        };
-        let start = Outgoing { stream, held: Bytes::new(), taken: 0 };
-        let body = stream::try_unfold(start, move |mut outgoing| {
-            let (sent, fail) = (Arc::clone(&sent), fail.clone());
-            async move {
-                let next = match outgoing.stream.next().await.transpose() {
-                    Ok(next) => next,
-                    Err(source) => return fail(Problem::Source { source }),
-                };
-                outgoing.taken += next.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                if outgoing.taken > expected || (next.is_none() && outgoing.taken < expected) {
-                    return fail(Problem::SourceChanged { expected });
-                }
-                let is_end = next.is_none() && outgoing.held.is_empty();
-                let bytes = std::mem::replace(&mut outgoing.held, next.unwrap_or_default());
-                sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                Ok((!is_end).then_some((bytes, outgoing)))
-            }
-        });
-        Body::wrap_stream(body)
-    }
-
-    fn failure(&self) -> Option<Problem> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// A body between its source and the HTTP library.
-struct Outgoing {
-    stream: ByteStream,
-    /// What was taken and not yet handed on.
-    held: Bytes,
-    /// Bytes taken so far.
-    taken: u64,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::registries::canonical;
 use super::retry::RetryPolicy;
 
 /// Everything about reaching registries that is not a credential.
@@ -55,6 +56,24 @@ impl Default for RegistrySettings {
             // Object stores behind a registry may take a minute to assemble a large blob.
             stall_seconds: 120,
         }
+    }
+}
+
+impl RegistrySettings {
+    /// The same settings with one name for Docker Hub.
+    pub(super) fn with_canonical_hosts(mut self) -> Self {
+        fn keys<V>(map: BTreeMap<String, V>) -> BTreeMap<String, V> {
+            map.into_iter().map(|(host, value)| (canonical(&host).to_owned(), value)).collect()
+        }
+        self.certificates = keys(self.certificates);
+        self.client_certificates = keys(self.client_certificates);
+        self.mirrors = keys(self.mirrors);
+        for hosts in [&mut self.insecure, &mut self.skip_tls_verify] {
+            if let Hosts::Only(names) = hosts {
+                *hosts = names.iter().map(|host| canonical(host)).collect();
+            }
+        }
+        self
     }
 }
 
@@ -182,6 +201,16 @@ mod tests {
             let mirror = Mirror::parse(text);
             assert_eq!((mirror.host.as_str(), mirror.prefix.as_deref()), (host, prefix), "{text}");
         }
+    }
+
+    #[test]
+    fn docker_hub_has_one_name() {
+        let mirrors = [("index.docker.io".to_owned(), vec![Mirror::parse("mirror")])].into();
+        let insecure = Hosts::from_iter(["registry-1.docker.io", "registry:5000"]);
+        let settings = RegistrySettings { insecure, mirrors, ..RegistrySettings::default() };
+        let settings = settings.with_canonical_hosts();
+        assert!(settings.mirrors.contains_key("docker.io"));
+        assert_eq!(settings.insecure, Hosts::from_iter(["docker.io", "registry:5000"]));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl<S: BlobSource> BlobSource for &S {
 
 impl BlobSource for Bytes {
     async fn open(&self, offset: u64, length: u64) -> io::Result<ByteStream> {
-        let range = usize::try_from(offset).ok().zip(usize::try_from(offset + length).ok());
+        let range = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
         let bytes = range
             .filter(|(_, end)| *end <= self.len())
             .map(|(start, end)| self.slice(start..end))

@@ -136,7 +136,10 @@ impl TokenService<'_> {
         method: Method,
     ) -> Result<Response, Problem> {
         let host = authority(url);
-        let client = self.clients.client(&host).map_err(|source| Problem::Settings { source })?;
+        let client = self
+            .clients
+            .client(&host, url.scheme() == "http")
+            .map_err(|source| Problem::Settings { source })?;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -175,11 +178,13 @@ impl TokenService<'_> {
             let refusal = answer::refusal(response).await;
             let detail = refusal.detail;
             return Err(match (status, credential) {
-                // OAuth2 says 400 `invalid_grant` for a refresh token that has run out.
+                // 400 is how OAuth2 says `invalid_grant`, of an identity token that has run out.
                 (
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST,
-                    Some(credential),
-                ) => Problem::CredentialsRefused { host, origin: credential.origin.clone(), detail },
+                    Some(Credential { login, origin }),
+                ) if status != StatusCode::BAD_REQUEST || matches!(login, Login::IdentityToken { .. }) => {
+                    Problem::CredentialsRefused { host, origin: origin.clone(), detail }
+                }
                 (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => {
                     Problem::NoCredentials { host, looked_in: self.looked_in.clone(), detail }
                 }
@@ -199,7 +204,8 @@ impl TokenService<'_> {
         let header = sensitive(&format!("Bearer {}", token.reveal())).ok_or_else(odd)?;
         let seconds = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(USUAL_SECONDS);
         let lifetime = Duration::from_secs(seconds.min(LONGEST_SECONDS));
-        Ok(Grant::new(header, credential.map(|credential| credential.origin.clone()), lifetime))
+        let origin = credential.map(|credential| credential.origin.clone());
+        Ok(Grant::of_service(header, origin, lifetime))
     }
 }
 

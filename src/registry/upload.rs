@@ -8,7 +8,8 @@
 //! ```
 
 use super::auth::Scope;
-use super::error::{Operation, Problem, RegistryError};
+use super::error::{Problem, RegistryError};
+use super::operation::Operation;
 use super::registries::canonical;
 use super::repository::Repository;
 use super::retry::Endurance;
@@ -55,12 +56,8 @@ impl Repository {
     ) -> Result<Uploaded, RegistryError> {
         let operation = Operation::PushBlob(self.name().clone(), blob.digest);
         let scope = Scope::push(&self.upstream().path);
-        match self.has(blob.digest, &scope, &operation).await {
-            Ok(true) => return Ok(Uploaded::AlreadyThere),
-            Ok(false) => {}
-            // A HEAD has no body to tell why; the POST that follows does.
-            Err(error) if matches!(*error.problem, Problem::Denied { .. }) => {}
-            Err(error) => return Err(error),
+        if self.seems_to_have(blob.digest, &scope, &operation).await? {
+            return Ok(Uploaded::AlreadyThere);
         }
         let mut session = None;
         for from in mount_from {
@@ -76,6 +73,30 @@ impl Repository {
         let target = Target { endpoint: self.upstream(), scope: &scope, operation: &operation };
         let push = Push { target, repository: self, blob, source: &source };
         push.run(session).await.map(|()| Uploaded::Sent)
+    }
+
+    /// Finds out whether pushing is allowed, before there is anything to push: opens an upload and gives it up.
+    pub async fn check_push(&self) -> Result<(), RegistryError> {
+        let operation = Operation::CheckPush(self.name().clone());
+        let scope = Scope::push(&self.upstream().path);
+        let target = Target { endpoint: self.upstream(), scope: &scope, operation: &operation };
+        let session = target.open().await.map_err(|setback| setback.into_problem().during(&operation))?;
+        target.cancel(session).await;
+        Ok(())
+    }
+
+    /// Whether the blob need not be sent. Where even the question is forbidden it does: a HEAD has no body to tell
+    /// why, but the POST that follows has.
+    async fn seems_to_have(
+        &self,
+        digest: Digest,
+        scope: &Scope,
+        operation: &Operation,
+    ) -> Result<bool, RegistryError> {
+        match self.has(digest, scope, operation).await {
+            Err(error) if matches!(*error.problem, Problem::Denied { .. }) => Ok(false),
+            result => result,
+        }
     }
 
     async fn try_mount(
@@ -135,7 +156,8 @@ impl<S: BlobSource> Push<'_, S> {
                 None => return Err(during(setback.into_problem())),
             }
             // The answer may have been lost after the work was done.
-            if self.repository.has(self.blob.digest, self.target.scope, self.target.operation).await? {
+            let Target { scope, operation, .. } = self.target;
+            if self.repository.seems_to_have(self.blob.digest, scope, operation).await? {
                 return Ok(());
             }
         }

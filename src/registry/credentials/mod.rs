@@ -141,16 +141,16 @@ impl Source {
     }
 }
 
-/// A list of places, as the end of "no credentials were found in …".
+/// A list of places, as the end of "looked in …".
 #[derive(Debug)]
 pub(super) struct LookedIn<'a>(&'a [String]);
 
 impl fmt::Display for LookedIn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            [] => f.write_str("any place: none was named"),
+            [] => f.write_str("no place"),
             [only] => f.write_str(only),
-            [first @ .., last] => write!(f, "{} or {last}", first.join(", ")),
+            [first @ .., last] => write!(f, "{} and {last}", first.join(", ")),
         }
     }
 }

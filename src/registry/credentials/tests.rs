@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
@@ -162,36 +162,34 @@ fn files_that_are_empty_or_absent_are_no_error() {
     let places = CredentialPlaces { docker_config, registry_auth_file, ..CredentialPlaces::default() };
     let credentials = Credentials::load(&places).unwrap();
     let places = credentials.looked_in().to_string();
-    assert!(places.contains("/config.json or ") && places.ends_with("not/there"), "{places}");
+    assert!(places.contains("/config.json and ") && places.ends_with("not/there"), "{places}");
 }
 
-/// Credentials of `config` with the helper `docker-credential-test`, a shell script.
-fn with_helper(directory: &Path, script: &str, config: &serde_json::Value) -> Credentials {
-    let helper = directory.join("docker-credential-test");
-    fs::write(&helper, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = Some(directory.as_os_str().to_owned());
-    Credentials::load(&CredentialPlaces { path, ..places(config) }).unwrap()
+/// Credentials of `config`, with the helper of these tests under all its names. The directory is its `PATH`.
+fn with_helpers(config: &serde_json::Value) -> (Credentials, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/src/registry/credentials/fixtures/helper.sh");
+    for name in ["echo", "token", "empty", "unknown", "failing", "talking"] {
+        symlink(helper, directory.path().join(format!("docker-credential-{name}"))).unwrap();
+    }
+    let path = Some(directory.path().as_os_str().to_owned());
+    (Credentials::load(&CredentialPlaces { path, ..places(config) }).unwrap(), directory)
 }
 
 #[tokio::test]
 async fn helpers_are_asked_for_their_registries() {
-    let directory = tempfile::tempdir().unwrap();
-    // Answers with what it was asked, as the user's name.
-    let script = r#"read key || true; echo "{\"Username\":\"$1 $key\",\"Secret\":\"s\"}""#;
-    let config = json!({
+    let (credentials, _directory) = with_helpers(&json!({
         "auths": { "r": { "username": "inline", "password": "p" }, "r/path": { "username": "path", "password": "p" } },
-        "credHelpers": { "r": "test", "docker.io": "test" },
-    });
-    let credentials = with_helper(directory.path(), script, &config);
+        "credHelpers": { "r": "echo", "docker.io": "echo" },
+    }));
     assert_eq!(find(&credentials, "r", "app").await, Some(password("get r", "s")));
     assert_eq!(find(&credentials, "r", "path/app").await, Some(password("path", "p")));
     assert_eq!(find(&credentials, "other", "app").await, None);
     let hub = find(&credentials, "docker.io", "library/node").await;
     assert_eq!(hub, Some(password("get https://index.docker.io/v1/", "s")));
 
-    let config = json!({ "auths": { "r": { "auth": "dTpw" } }, "credsStore": "test" });
-    let credentials = with_helper(directory.path(), script, &config);
+    let config = json!({ "auths": { "r": { "auth": "dTpw" } }, "credsStore": "echo" });
+    let (credentials, _directory) = with_helpers(&config);
     assert_eq!(find(&credentials, "r", "app").await, Some(password("u", "p")));
     assert_eq!(find(&credentials, "other", "app").await, Some(password("get other", "s")));
 }
@@ -199,28 +197,21 @@ async fn helpers_are_asked_for_their_registries() {
 #[tokio::test]
 async fn helpers_may_know_nothing_or_a_token() {
     let token = Login::IdentityToken { user: None, token: Secret::new("t") };
-    for (script, expected) in [
-        (r#"echo '{"Username":"<token>","Secret":"t"}'"#, Some(token)),
-        (r#"echo '{"Username":"","Secret":""}'"#, None),
-        ("echo credentials not found in native keychain; exit 1", None),
-    ] {
-        let directory = tempfile::tempdir().unwrap();
-        let credentials = with_helper(directory.path(), script, &json!({ "credsStore": "test" }));
-        assert_eq!(find(&credentials, "r", "app").await, expected, "{script}");
+    for (name, expected) in [("token", Some(token)), ("empty", None), ("unknown", None)] {
+        let (credentials, _directory) = with_helpers(&json!({ "credsStore": name }));
+        assert_eq!(find(&credentials, "r", "app").await, expected, "{name}");
     }
 }
 
 #[tokio::test]
 async fn helpers_that_fail_are_told() {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, script, words) in [
-        ("test", "echo 'no\tbus' >&2; exit 1", "`docker-credential-test get` failed for r: no bus"),
-        ("test", "echo hunter2", "did not answer with `Username` and `Secret` for r"),
-        ("missing", "", "`docker-credential-missing` is not on the PATH: install it"),
-        ("../test", "", "`../test` is not the name of a credential helper"),
+    for (name, words) in [
+        ("failing", "`docker-credential-failing get` failed for r: no bus"),
+        ("talking", "did not answer with `Username` and `Secret` for r"),
+        ("missing", "`docker-credential-missing` is not on the PATH: install it"),
+        ("../echo", "`../echo` is not the name of a credential helper"),
     ] {
-        let config = json!({ "credHelpers": { "r": name } });
-        let credentials = with_helper(directory.path(), script, &config);
+        let (credentials, _directory) = with_helpers(&json!({ "credHelpers": { "r": name } }));
         let error = credentials.find(&RepoName::new("r", "app")).await.unwrap_err().to_string();
         assert!(error.contains(words) && !error.contains("hunter2"), "{error}");
     }

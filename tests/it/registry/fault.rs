@@ -38,6 +38,8 @@ pub(crate) enum Effect {
     Slow(usize, Duration),
     /// 307 to the same path at this base URL.
     Redirect(String),
+    /// All tokens are forgotten, and then the request is answered.
+    ExpireTokens,
     /// As if the header `Range` had not been sent.
     IgnoreRange,
 }

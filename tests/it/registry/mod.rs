@@ -52,6 +52,8 @@ struct Inner {
     faults: Vec<Fault>,
     requests: Vec<Recorded>,
     chunk_minimum: Option<u64>,
+    under_way: usize,
+    peak: usize,
 }
 
 /// One request, as it came.
@@ -78,7 +80,12 @@ impl Registry {
 
     /// Starts one with HTTPS and a certificate authority of its own; see [`Registry::authority_pem`].
     pub(crate) fn start_tls() -> Self {
-        Self::listen(Some(Authority::new()))
+        Self::listen(Some(Authority::new(false)))
+    }
+
+    /// [`Registry::start_tls`] that wants a certificate from its clients; see [`Registry::client_pem`].
+    pub(crate) fn start_mutual_tls() -> Self {
+        Self::listen(Some(Authority::new(true)))
     }
 
     fn listen(authority: Option<Authority>) -> Self {
@@ -193,6 +200,18 @@ impl Registry {
         std::fs::write(path, &self.shared.authority.as_ref().unwrap().pem).unwrap();
     }
 
+    /// With [`Registry::start_mutual_tls`]: writes a client's certificate and key.
+    pub(crate) fn client_pem(&self, certificate: &Path, key: &Path) {
+        let client = &self.shared.authority.as_ref().unwrap().client;
+        std::fs::write(certificate, &client.0).unwrap();
+        std::fs::write(key, &client.1).unwrap();
+    }
+
+    /// The most requests that were ever being answered at once.
+    pub(crate) fn peak(&self) -> usize {
+        self.inner().peak
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.shared.inner.lock().unwrap()
     }
@@ -236,6 +255,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 /// Answers the requests of one connection until it ends, from either side.
 fn serve<S: std::io::Read + std::io::Write>(connection: &mut Connection<S>, shared: &Shared) {
     while let Ok(Some(mut request)) = connection.read_head() {
+        let _visit = Visit::begin(shared);
         let fault = shared.inner.lock().unwrap().faults.iter_mut().find_map(|fault| fault.strikes(&request));
         let body_limit = match fault {
             Some(Effect::DropInBody(limit)) => Some(limit),
@@ -255,8 +275,10 @@ fn serve<S: std::io::Read + std::io::Write>(connection: &mut Connection<S>, shar
             }
             Some(effect) if effect.response().is_some() => effect.response(),
             _ => {
-                if fault == Some(Effect::IgnoreRange) {
-                    request.headers.remove("range");
+                match fault {
+                    Some(Effect::IgnoreRange) => drop(request.headers.remove("range")),
+                    Some(Effect::ExpireTokens) => inner.login.expire_tokens(),
+                    _ => {}
                 }
                 Some(routes::answer(&mut inner, shared, &request))
             }
@@ -277,6 +299,24 @@ fn serve<S: std::io::Read + std::io::Write>(connection: &mut Connection<S>, shar
         if connection.write(&request, &response).is_err() || response.cut.is_some() {
             return;
         }
+    }
+}
+
+/// Counts a request from its head to the end of its answer.
+struct Visit<'a>(&'a Shared);
+
+impl<'a> Visit<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let mut inner = shared.inner.lock().unwrap();
+        inner.under_way += 1;
+        inner.peak = inner.peak.max(inner.under_way);
+        Self(shared)
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.inner.lock().unwrap().under_way -= 1;
     }
 }
 

@@ -6,35 +6,53 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 /// A certificate authority and the server certificate it signed for `127.0.0.1` and `localhost`.
 pub(super) struct Authority {
     /// The authority's certificate.
     pub(super) pem: String,
+    /// A client's certificate and key, signed by the authority.
+    pub(super) client: (String, String),
     config: Arc<ServerConfig>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    /// `is_mutual`: clients must show a certificate of the same authority.
+    pub(super) fn new(is_mutual: bool) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Authority of a test");
         let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
+        let certificate = params.self_signed(&key).unwrap();
         let issuer = Issuer::new(params, key);
 
         let server_key = KeyPair::generate().unwrap();
         let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
         let server = CertificateParams::new(names).unwrap().signed_by(&server_key, &issuer).unwrap();
         let server_key = PrivateKeyDer::try_from(server_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![server.der().clone()], server_key)
-            .unwrap();
-        Self { pem, config: Arc::new(config) }
+
+        let client_key = KeyPair::generate().unwrap();
+        let client = CertificateParams::new(Vec::new()).unwrap().signed_by(&client_key, &issuer).unwrap();
+
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = if is_mutual {
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let config = builder.with_single_cert(vec![server.der().clone()], server_key).unwrap();
+        Self {
+            pem: certificate.pem(),
+            client: (client.pem(), client_key.serialize_pem()),
+            config: Arc::new(config),
+        }
     }
 
     /// The server's side of a connection; the handshake happens with the first read.

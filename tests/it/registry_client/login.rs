@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use cooper::image::{MediaType, RepoName};
 use cooper::layer::Digest;
-use cooper::registry::{CredentialPlaces, Credentials, Problem, Registries, Secret, Uploaded};
+use cooper::registry::{
+    CredentialPlaces, Credentials, Problem, Registries, RegistrySettings, Secret, Uploaded,
+};
 
 use super::{MANIFEST, app, chain, descriptor, fetch, noise, open, settings};
 use crate::registry::{Effect, Fault, Registry};
@@ -76,22 +78,30 @@ async fn a_token_that_ran_out_is_replaced() {
 
 #[tokio::test]
 async fn an_upload_survives_the_end_of_its_token() {
-    let registry = Registry::start().token_auth("user", "secret").fault(Fault::on(
-        "PUT",
-        "",
-        Effect::Refuse(401, "UNAUTHORIZED", "token expired"),
-    ));
+    let bytes = noise(350_000);
+    for (method, chunk_size) in
+        [("HEAD", 1 << 20), ("POST", 1 << 20), ("PUT", 1 << 20), ("PATCH", 100_000), ("PUT", 100_000)]
+    {
+        let expiry = Fault::on(method, "", Effect::ExpireTokens);
+        let registry = Registry::start().token_auth("user", "secret").fault(expiry);
+        let credentials = Credentials::single(&registry.host(), "user", "secret");
+        let settings = RegistrySettings { chunk_size, ..settings() };
+        let repository = open(settings, credentials, &registry.host(), "app");
+        repository.upload(&descriptor(&bytes), bytes.clone(), &[]).await.unwrap();
+        assert_eq!(registry.blob("app", Digest::of(&bytes)).unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn missing_rights_are_not_called_a_wrong_password() {
+    let registry = Registry::start()
+        .token_auth("user", "secret")
+        .fault(Fault::on("PUT", "", Effect::Refuse(401, "UNAUTHORIZED", "not for you")).always());
     let credentials = Credentials::single(&registry.host(), "user", "secret");
     let repository = open(settings(), credentials, &registry.host(), "app");
-    let result = repository.upload(&descriptor(b"x"), Bytes::from("x"), &[]).await;
-    // This 401 has no challenge, so nothing can be learnt from it.
-    assert!(result.unwrap_err().is_denied());
-
-    let bytes = noise(1000);
-    repository.manifest_digest("1").await.unwrap();
-    registry.expire_tokens();
-    repository.upload(&descriptor(&bytes), bytes.clone(), &[]).await.unwrap();
-    assert_eq!(registry.blob("app", Digest::of(&bytes)).unwrap(), bytes);
+    let error = repository.upload(&descriptor(b"x"), Bytes::from("x"), &[]).await.unwrap_err();
+    let text = chain(&error);
+    assert!(text.contains("does not allow the user `user` (from the command line) to push to"), "{text}");
 }
 
 #[tokio::test]
@@ -126,7 +136,7 @@ async fn missing_credentials_are_told_with_the_places() {
     let credentials = Credentials::load(&places).unwrap();
     let error = open(settings(), credentials, &registry.host(), "app").manifest("1").await.unwrap_err();
     let expected = format!(
-        "no credentials for {} were found in $DOCKER_AUTH_CONFIG or {}/config.json",
+        "no credentials for {} were found (looked in $DOCKER_AUTH_CONFIG and {}/config.json)",
         registry.host(),
         directory.path().display()
     );
@@ -170,6 +180,12 @@ async fn a_busy_token_service_is_asked_again() {
     registry.add_fault(Fault::on("GET", "/token", Effect::TooMany("0")));
     app(&registry).manifest("1").await.unwrap();
     assert_eq!(registry.count("GET", "/token"), 4);
+
+    let registry = Registry::start().token_auth("user", "secret");
+    registry.add_fault(Fault::on("GET", "/token", Effect::Status(503)).always());
+    let error = app(&registry).manifest("1").await.unwrap_err();
+    assert!(matches!(*error.problem, Problem::ServerFailed { attempts: 4, .. }), "{error}");
+    assert_eq!((registry.count("GET", "/token"), registry.count("GET", "/v2/")), (4, 1));
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ async fn refusals_are_final_and_say_why() {
     assert!(error.is_denied());
     let text = chain(&error);
     let expected = format!(
-        "does not allow anonymous users (no credentials were found in any place: none was named) to push to {}/app",
+        "does not allow anonymous users (looked for credentials in no place) to push to {}/app, or",
         registry.host()
     );
     assert!(text.contains(&expected) && text.contains("DENIED: requested access is denied"), "{text}");
@@ -240,4 +240,15 @@ async fn has_blob_asks_and_sends_nothing() {
     assert!(app(&registry).has_blob(digest).await.unwrap());
     assert!(!app(&registry).has_blob(Digest::of("y")).await.unwrap());
     assert_eq!(registry.count("HEAD", "/blobs/"), 2);
+}
+
+#[tokio::test]
+async fn the_right_to_push_can_be_asked_beforehand() {
+    let registry = Registry::start();
+    app(&registry).check_push().await.unwrap();
+    assert_eq!(registry.open_sessions(), 0);
+    let registry = Registry::start().token_auth("user", "secret").anonymous_pull();
+    let error = app(&registry).check_push().await.unwrap_err();
+    assert!(error.is_denied());
+    assert!(chain(&error).starts_with(&format!("cannot push to {}/app: ", registry.host())), "{error}");
 }

@@ -4,7 +4,9 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use cooper::image::RepoName;
-use cooper::registry::{Credentials, Hosts, Problem, Registries, RegistrySettings, RetryPolicy, Traffic};
+use cooper::registry::{
+    ClientCertificate, Credentials, Hosts, Problem, Registries, RegistrySettings, RetryPolicy, Traffic,
+};
 
 use super::{MANIFEST, app, chain, descriptor, fetch, noise, open, settings};
 use crate::registry::{Effect, Fault, Registry};
@@ -77,6 +79,37 @@ async fn certificates_are_checked() {
 
     let skip_tls_verify = Hosts::from_iter([registry.host()]);
     pull(RegistrySettings { skip_tls_verify, ..settings() }, &registry.host()).await.unwrap();
+}
+
+#[tokio::test]
+async fn client_certificates_are_shown_and_asked_for() {
+    let registry = Registry::start_mutual_tls();
+    registry.put_manifest("app", "1", MANIFEST, "{}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name| directory.path().join(name);
+    registry.authority_pem(&file("ca.pem"));
+    registry.client_pem(&file("certificate.pem"), &file("key.pem"));
+    let settings =
+        RegistrySettings { certificates: [(registry.host(), file("ca.pem"))].into(), ..settings() };
+    let text = pull(settings.clone(), &registry.host()).await.unwrap_err();
+    assert!(text.contains(&format!("--registry-client-cert {}=", registry.host())), "{text}");
+
+    let own = ClientCertificate { certificate: file("certificate.pem"), key: file("key.pem") };
+    let client_certificates = [(registry.host(), own)].into();
+    pull(RegistrySettings { client_certificates, ..settings }, &registry.host()).await.unwrap();
+}
+
+#[tokio::test]
+async fn not_too_much_is_asked_at_once() {
+    let slow = Fault::on("GET", "", Effect::Slow(1, Duration::from_millis(5))).always();
+    let registry = Registry::start().fault(slow);
+    registry.put_manifest("app", "1", MANIFEST, "{}");
+    let settings = RegistrySettings { concurrency: 2, ..settings() };
+    let repository = open(settings, Credentials::anonymous(), &registry.host(), "app");
+    let all = futures_util::future::join_all((0..10).map(|_| repository.manifest("1"))).await;
+    assert!(all.iter().all(Result::is_ok));
+    // The registry sees the end of a request a moment after the client, so that two may overlap with the next two.
+    assert!((2..=4).contains(&registry.peak()), "{}", registry.peak());
 }
 
 #[tokio::test]
@@ -158,6 +191,26 @@ async fn odd_names_stay_inside_the_registry() {
     for host in ["", "user@registry.example", "registry.example/path", "a b", "registry.example?x"] {
         assert!(registries.repository(&RepoName::new(host, "app")).is_err(), "{host}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_on_many_threads_share_a_repository() {
+    let registry = Registry::start().token_auth("user", "secret");
+    let credentials = Credentials::single(&registry.host(), "user", "secret");
+    let repository = open(settings(), credentials, &registry.host(), "app");
+    let tasks = (0..30).map(|number| {
+        let repository = repository.clone();
+        tokio::spawn(async move {
+            let bytes = noise(10_000 + number);
+            repository.upload(&descriptor(&bytes), bytes.clone(), &[]).await.unwrap();
+            assert_eq!(fetch(&repository, &descriptor(&bytes)).await.unwrap(), bytes);
+        })
+    });
+    for task in futures_util::future::join_all(tasks).await {
+        task.unwrap();
+    }
+    // Nothing was sent twice.
+    assert_eq!(registry.count("PUT", ""), 30);
 }
 
 #[tokio::test]
