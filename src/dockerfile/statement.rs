@@ -143,8 +143,10 @@ impl<'a> Statements<'a> {
                 return Ok((Body { raw, name: operator.name.clone() }, line.start + line.text.len()));
             }
         }
-        Err(Diagnostic::error(Code::InvalidHeredoc, "unterminated heredoc", span)
-            .advise(format!("end it with a line that is exactly `{}`", operator.name)))
+        Err(Diagnostic::error(Code::InvalidHeredoc, "unterminated heredoc", span).advise(format!(
+            "end it with a line that is exactly `{}`; if no here-document is meant, quote the `<<`",
+            operator.name
+        )))
     }
 }
 

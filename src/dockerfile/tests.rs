@@ -139,7 +139,7 @@ fn collect<'a>(instruction: &'a Instruction, words: &mut Vec<&'a Word>) {
         }
         Instruction::Cmd(value) | Instruction::Entrypoint(value) => command(value, words),
         Instruction::Shell(list) | Instruction::Expose(list) | Instruction::Volume(list) => {
-            words.extend(list)
+            words.extend(list);
         }
         Instruction::User(word)
         | Instruction::Workdir(word)
@@ -247,7 +247,7 @@ proptest! {
         let source = Source::new("x", text.as_str());
         let place = source.line_column(offset);
         let before = &text.as_bytes()[..offset.min(text.len())];
-        prop_assert_eq!(place.line, before.iter().filter(|byte| **byte == b'\n').count() + 1);
+        prop_assert_eq!(place.line, before.split(|byte| *byte == b'\n').count());
         prop_assert!(place.column >= 1);
     }
 }
