@@ -120,7 +120,7 @@ fn excerpt(source: &Source, span: Span) -> Snippet<'_, annotate_snippets::Annota
     let start = span.start.saturating_sub(lines.start).min(text.len());
     let end = span.end.saturating_sub(lines.start).clamp(start, text.len());
     Snippet::source(text)
-        .path(source.name())
+        .path(normalize_untrusted_str(source.name()))
         .line_start(source.line_column(lines.start).line)
         .annotation(AnnotationKind::Primary.span(start..end))
 }
@@ -172,7 +172,7 @@ mod tests {
     fn renders_with_place_and_advice() {
         let source = Source::new("Dockerfile", "FROM x\nRUN a \\\n  b\n");
         let diagnostic = Diagnostic::warning(Code::UndefinedVar, "it is so", Span::new(11, 18));
-        insta::assert_snapshot!(diagnostic.clone().advise("do so").render(&source, false), @"
+        insta::assert_snapshot!(diagnostic.clone().advise("do so").render(&source, false), @r"
         warning[UndefinedVar]: it is so
          --> Dockerfile:2:5
           |
