@@ -67,6 +67,11 @@ impl<'a> Flags<'a> {
         self.texts(name).pop()
     }
 
+    /// The value of a [`Kind::Text`] flag for which an empty value is none.
+    pub(super) fn given_text(&self, name: &str) -> Option<Word> {
+        self.text(name).filter(|value| !value.text.is_empty())
+    }
+
     /// The values of a [`Kind::Texts`] flag.
     pub(super) fn texts(&self, name: &str) -> Vec<Word> {
         self.given
@@ -130,6 +135,7 @@ mod tests {
         let flags = Flags::check(&given, &KNOWN).unwrap();
         assert_eq!(flags.boolean("link"), Some(true));
         assert_eq!(flags.text("chown").unwrap().text, "");
+        assert_eq!(flags.given_text("chown"), None);
         assert_eq!(flags.text("chmod"), None);
         let excluded: Vec<String> = flags.texts("exclude").into_iter().map(|word| word.text).collect();
         assert_eq!(excluded, ["a", "b"]);

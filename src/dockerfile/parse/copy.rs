@@ -24,7 +24,7 @@ pub(super) fn parse_copy(reading: &Reading<'_>) -> Result<Copy, Diagnostic> {
     if let Some(from) = &from {
         check_from(from)?;
     }
-    let chmod = flags.text("chmod");
+    let chmod = flags.given_text("chmod");
     if let Some(chmod) = &chmod {
         check_constant(chmod, reading.escape, parse_chmod)?;
     }
@@ -36,7 +36,7 @@ pub(super) fn parse_copy(reading: &Reading<'_>) -> Result<Copy, Diagnostic> {
         sources,
         destination,
         from,
-        chown: flags.text("chown"),
+        chown: flags.given_text("chown"),
         chmod,
         link: flags.boolean("link").unwrap_or_default(),
         parents: flags.boolean("parents").unwrap_or_default(),
@@ -55,12 +55,12 @@ pub(super) fn parse_add(reading: &Reading<'_>) -> Result<Add, Diagnostic> {
         ("keep-git-dir", Kind::Boolean),
         ("exclude", Kind::Texts),
     ])?;
-    let chmod = flags.text("chmod");
+    let chmod = flags.given_text("chmod");
     if let Some(chmod) = &chmod {
         check_constant(chmod, reading.escape, parse_chmod)?;
     }
     let (sources, destination) = parse_paths(reading)?;
-    let checksum = flags.text("checksum");
+    let checksum = flags.given_text("checksum");
     if let (Some(checksum), [_, _, ..]) = (&checksum, sources.as_slice()) {
         let message = "checksum can't be specified for multiple sources";
         return Err(Diagnostic::error(Code::InvalidFlag, message, checksum.span));
@@ -68,7 +68,7 @@ pub(super) fn parse_add(reading: &Reading<'_>) -> Result<Add, Diagnostic> {
     Ok(Add {
         sources,
         destination,
-        chown: flags.text("chown"),
+        chown: flags.given_text("chown"),
         chmod,
         checksum,
         link: flags.boolean("link").unwrap_or_default(),
