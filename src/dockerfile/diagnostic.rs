@@ -148,6 +148,11 @@ impl Diagnostics {
         std::iter::once(&*self.first).chain(&self.rest)
     }
 
+    /// The diagnostics with their places spelled out, to be serialised.
+    pub fn placed(&self) -> impl Iterator<Item = PlacedDiagnostic<'_>> {
+        self.iter().map(|diagnostic| diagnostic.placed(&self.source))
+    }
+
     /// All of them as text, see [`Diagnostic::render`].
     pub fn render(&self, colour: bool) -> String {
         let rendered: Vec<String> =

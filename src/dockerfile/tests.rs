@@ -252,18 +252,22 @@ proptest! {
     }
 }
 
-/// Ten times the lines take about ten times the time, not a hundred times.
+/// Ten times the lines must not take a hundred times the time.
 fn assert_linear(text: impl Fn(usize) -> String) {
+    // The best of three, as the machine may be busy with something else.
     let time = |lines: usize| {
-        let source = Source::new("Dockerfile", text(lines));
-        let start = Instant::now();
-        let result = parse(source);
-        (start.elapsed(), result.is_ok())
+        let text = text(lines);
+        let parse_once = || {
+            let source = Source::new("Dockerfile", text.as_str());
+            let start = Instant::now();
+            assert!(parse(source).is_ok());
+            start.elapsed()
+        };
+        [parse_once(), parse_once(), parse_once()].into_iter().min().unwrap_or_default()
     };
-    let (elapsed, parsed) = time(10_000);
-    assert!(parsed);
-    // Generous for a busy machine in a debug build; quadratic parsing takes minutes.
-    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+    let (few, many) = (time(1_000), time(10_000));
+    // The constant is for what is too quick to be measured.
+    assert!(many < few * 40 + Duration::from_millis(100), "1,000 lines: {few:?}, 10,000 lines: {many:?}");
 }
 
 #[test]
@@ -280,8 +284,7 @@ fn parses_long_files_in_linear_time() {
 #[test]
 fn diagnostics_serialise_with_their_places() {
     let diagnostics = parse(Source::new("Dockerfile", "FROM x\nCOPY --lnk a b\n")).unwrap_err();
-    let first = diagnostics.iter().next().unwrap();
-    let json = serde_json::to_value(first.placed(diagnostics.source())).unwrap();
+    let json = serde_json::to_value(diagnostics.placed().next().unwrap()).unwrap();
     assert_eq!(
         json,
         serde_json::json!({

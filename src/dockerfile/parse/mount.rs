@@ -73,7 +73,11 @@ fn parse_option(field: &Word) -> Result<MountOption, Diagnostic> {
 
 impl RunMount {
     /// The mount with its values expanded, checked and completed.
-    pub fn resolve(&self, variables: &impl Variables, escape: Escape) -> Result<Mount, Diagnostic> {
+    pub fn resolve(
+        &self,
+        variables: &(impl Variables + ?Sized),
+        escape: Escape,
+    ) -> Result<Mount, Diagnostic> {
         let mut values = Vec::new();
         for option in &self.options {
             let value = match &option.value {
