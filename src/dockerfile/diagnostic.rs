@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
 use serde::Serialize;
 
 use super::code::Code;
@@ -89,7 +89,8 @@ impl Diagnostic {
             None => Group::with_title(title),
         };
         if let Some(advice) = &self.advice {
-            group = group.element(Level::HELP.message(advice.as_str()));
+            // Unlike the rest it is printed as it is: a Dockerfile must not send commands to the terminal.
+            group = group.element(Level::HELP.message(normalize_untrusted_str(advice)));
         }
         renderer.render(&[group])
     }
@@ -105,6 +106,13 @@ impl Diagnostic {
     }
 }
 
+/// The message alone.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 /// Only the lines that the span touches: rendering takes no longer in a long file.
 fn excerpt(source: &Source, span: Span) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
     let lines = source.lines_of(span);
@@ -112,7 +120,7 @@ fn excerpt(source: &Source, span: Span) -> Snippet<'_, annotate_snippets::Annota
     let start = span.start.saturating_sub(lines.start).min(text.len());
     let end = span.end.saturating_sub(lines.start).clamp(start, text.len());
     Snippet::source(text)
-        .path(source.name())
+        .path(normalize_untrusted_str(source.name()))
         .line_start(source.line_column(lines.start).line)
         .annotation(AnnotationKind::Primary.span(start..end))
 }
@@ -145,6 +153,11 @@ impl Diagnostics {
         *self.first
     }
 
+    /// The diagnostics with their places spelled out, to be serialised.
+    pub fn placed(&self) -> impl Iterator<Item = PlacedDiagnostic<'_>> {
+        self.iter().map(|diagnostic| diagnostic.placed(&self.source))
+    }
+
     /// All of them as text, see [`Diagnostic::render`].
     pub fn render(&self, colour: bool) -> String {
         let rendered: Vec<String> =
@@ -160,3 +173,49 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_with_place_and_advice() {
+        let source = Source::new("Dockerfile", "FROM x\nRUN a \\\n  b\n");
+        let diagnostic = Diagnostic::warning(Code::UndefinedVar, "it is so", Span::new(11, 18));
+        insta::assert_snapshot!(diagnostic.clone().advise("do so").render(&source, false), @r"
+        warning[UndefinedVar]: it is so
+         --> Dockerfile:2:5
+          |
+        2 |   RUN a \
+          |  _____^
+        3 | |   b
+          | |___^
+          |
+          = help: do so
+        ");
+        assert!(!diagnostic.render(&source, false).contains("help"));
+    }
+
+    #[test]
+    fn renders_without_a_place() {
+        let diagnostic =
+            Diagnostic { span: None, ..Diagnostic::error(Code::NotFound, "gone", Span::default()) };
+        assert_eq!(diagnostic.render(&Source::new("x", ""), false), "error[NotFound]: gone");
+    }
+
+    #[test]
+    fn sends_no_commands_to_the_terminal() {
+        let text = "\u{1b}[31m";
+        let source = Source::new(text, text);
+        let diagnostic = Diagnostic::error(Code::NotFound, text, Span::new(0, text.len())).advise(text);
+        assert!(!diagnostic.render(&source, false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn is_as_quick_in_long_files() {
+        let source = Source::new("x", "a\n".repeat(1_000_000));
+        let rendered =
+            Diagnostic::error(Code::NotFound, "gone", Span::new(1_999_998, 1_999_999)).render(&source, false);
+        assert!(rendered.contains("x:1000000:1"), "{rendered}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The flags an instruction takes.
 
+use std::collections::BTreeSet;
+
 use super::code::Code;
 use super::diagnostic::Diagnostic;
 use super::parts::Flag;
@@ -26,7 +28,8 @@ pub(super) struct Flags<'a> {
 impl<'a> Flags<'a> {
     /// Checks that `given` are flags of `known`, with values of their kinds.
     pub(super) fn check(given: &'a [Flag], known: &[(&str, Kind)]) -> Result<Self, Diagnostic> {
-        for (index, flag) in given.iter().enumerate() {
+        let mut seen = BTreeSet::new();
+        for flag in given {
             let name = flag.name.text.as_str();
             let error = |message: String| Diagnostic::error(Code::InvalidFlag, message, flag.span);
             let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
@@ -39,8 +42,7 @@ impl<'a> Flags<'a> {
                     error.advise(format!("the flags here are --{}", names.join(", --")))
                 });
             };
-            let earlier = given.iter().take(index).any(|other| other.name.text == name);
-            if earlier && *kind != Kind::Texts {
+            if !seen.insert(name) && *kind != Kind::Texts {
                 return Err(error(format!("duplicate flag specified: --{name}")));
             }
             match (kind, &flag.value) {
@@ -65,6 +67,11 @@ impl<'a> Flags<'a> {
     /// The value of a [`Kind::Text`] flag.
     pub(super) fn text(&self, name: &str) -> Option<Word> {
         self.texts(name).pop()
+    }
+
+    /// The value of a [`Kind::Text`] flag for which an empty value is none.
+    pub(super) fn given_text(&self, name: &str) -> Option<Word> {
+        self.text(name).filter(|value| !value.text.is_empty())
     }
 
     /// The values of a [`Kind::Texts`] flag.
@@ -130,6 +137,7 @@ mod tests {
         let flags = Flags::check(&given, &KNOWN).unwrap();
         assert_eq!(flags.boolean("link"), Some(true));
         assert_eq!(flags.text("chown").unwrap().text, "");
+        assert_eq!(flags.given_text("chown"), None);
         assert_eq!(flags.text("chmod"), None);
         let excluded: Vec<String> = flags.texts("exclude").into_iter().map(|word| word.text).collect();
         assert_eq!(excluded, ["a", "b"]);

@@ -26,7 +26,7 @@ mod parts;
 mod remote;
 mod source;
 mod statement;
-mod suggest;
+pub(crate) mod suggest;
 mod value;
 mod word;
 

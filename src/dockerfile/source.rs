@@ -116,3 +116,31 @@ impl From<Span> for Range<usize> {
         span.start..span.end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_lines_and_characters() {
+        let source = Source::new("x", "\u{feff}a\néb\n");
+        assert_eq!(source.text(), "a\néb\n");
+        for (offset, line, column) in
+            [(0, 1, 1), (1, 1, 2), (2, 2, 1), (4, 2, 2), (5, 2, 3), (6, 3, 1), (99, 3, 1)]
+        {
+            assert_eq!(source.line_column(offset), LineColumn { line, column }, "{offset}");
+        }
+    }
+
+    #[test]
+    fn slices() {
+        let source = Source::new("x", "a\nbc\nd");
+        assert_eq!(source.slice(Span::new(2, 4)), "bc");
+        assert_eq!(source.slice(Span::new(4, 99)), "");
+        assert_eq!(source.slice(source.lines_of(Span::new(3, 4))), "bc");
+        assert_eq!(source.slice(source.lines_of(Span::new(0, 3))), "a\nbc");
+        assert_eq!(source.slice(source.lines_of(Span::at(6))), "d");
+        let both = Span::new(1, 2).to(Span::new(4, 5));
+        assert_eq!((both, both.len(), Span::at(1).is_empty()), (Span::new(1, 5), 4, true));
+    }
+}

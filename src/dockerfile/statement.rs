@@ -86,8 +86,8 @@ impl<'a> Statements<'a> {
         }
         let mut span = Span::new(line.span.start, end);
         let mut bodies = Vec::new();
-        for operator in heredocs_of(&line, self.directives().escape) {
-            let (body, end) = self.read_body(&operator.0, operator.1)?;
+        for (operator, place) in heredocs_of(&line, self.directives().escape) {
+            let (body, end) = self.read_body(&operator, place)?;
             span.end = end;
             bodies.push(body);
         }
@@ -143,8 +143,10 @@ impl<'a> Statements<'a> {
                 return Ok((Body { raw, name: operator.name.clone() }, line.start + line.text.len()));
             }
         }
-        Err(Diagnostic::error(Code::InvalidHeredoc, "unterminated heredoc", span)
-            .advise(format!("end it with a line that is exactly `{}`", operator.name)))
+        Err(Diagnostic::error(Code::InvalidHeredoc, "unterminated heredoc", span).advise(format!(
+            "end it with a line that is exactly `{}`; if no here-document is meant, quote the `<<`",
+            operator.name
+        )))
     }
 }
 

@@ -3,6 +3,9 @@
 /// Longer words are not compared: the time grows with the square.
 const MAX_LENGTH: usize = 64;
 
+/// More options are not looked at.
+const MAX_OPTIONS: usize = 1000;
+
 /// ` (did you mean x?)` for the option nearest to `text` if one is near, else nothing.
 pub(crate) fn did_you_mean(text: &str, options: &[&str]) -> String {
     match nearest(text, options) {
@@ -20,6 +23,7 @@ pub(crate) fn nearest<'a>(text: &str, options: &[&'a str]) -> Option<&'a str> {
     }
     options
         .iter()
+        .take(MAX_OPTIONS)
         .filter(|option| option.len() <= MAX_LENGTH)
         .map(|option| (distance(&text.to_lowercase(), &option.to_lowercase()), *option))
         .filter(|(distance, _)| *distance <= limit)

@@ -139,7 +139,7 @@ fn collect<'a>(instruction: &'a Instruction, words: &mut Vec<&'a Word>) {
         }
         Instruction::Cmd(value) | Instruction::Entrypoint(value) => command(value, words),
         Instruction::Shell(list) | Instruction::Expose(list) | Instruction::Volume(list) => {
-            words.extend(list)
+            words.extend(list);
         }
         Instruction::User(word)
         | Instruction::Workdir(word)
@@ -247,23 +247,27 @@ proptest! {
         let source = Source::new("x", text.as_str());
         let place = source.line_column(offset);
         let before = &text.as_bytes()[..offset.min(text.len())];
-        prop_assert_eq!(place.line, before.iter().filter(|byte| **byte == b'\n').count() + 1);
+        prop_assert_eq!(place.line, before.split(|byte| *byte == b'\n').count());
         prop_assert!(place.column >= 1);
     }
 }
 
-/// Ten times the lines take about ten times the time, not a hundred times.
+/// Ten times the lines must not take a hundred times the time.
 fn assert_linear(text: impl Fn(usize) -> String) {
+    // The best of three, as the machine may be busy with something else.
     let time = |lines: usize| {
-        let source = Source::new("Dockerfile", text(lines));
-        let start = Instant::now();
-        let result = parse(source);
-        (start.elapsed(), result.is_ok())
+        let text = text(lines);
+        let parse_once = || {
+            let source = Source::new("Dockerfile", text.as_str());
+            let start = Instant::now();
+            assert!(parse(source).is_ok());
+            start.elapsed()
+        };
+        [parse_once(), parse_once(), parse_once()].into_iter().min().unwrap_or_default()
     };
-    let (elapsed, parsed) = time(10_000);
-    assert!(parsed);
-    // Generous for a busy machine in a debug build; quadratic parsing takes minutes.
-    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+    let (few, many) = (time(1_000), time(10_000));
+    // The constant is for what is too quick to be measured.
+    assert!(many < few * 40 + Duration::from_millis(100), "1,000 lines: {few:?}, 10,000 lines: {many:?}");
 }
 
 #[test]
@@ -280,8 +284,7 @@ fn parses_long_files_in_linear_time() {
 #[test]
 fn diagnostics_serialise_with_their_places() {
     let diagnostics = parse(Source::new("Dockerfile", "FROM x\nCOPY --lnk a b\n")).unwrap_err();
-    let first = diagnostics.iter().next().unwrap();
-    let json = serde_json::to_value(first.placed(diagnostics.source())).unwrap();
+    let json = serde_json::to_value(diagnostics.placed().next().unwrap()).unwrap();
     assert_eq!(
         json,
         serde_json::json!({

@@ -139,3 +139,51 @@ impl AsRef<str> for Word {
         &self.text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ab` from 10 on, `cd` from 20 on.
+    fn word() -> Word {
+        let mut builder = WordBuilder::default();
+        builder.push("a", 10);
+        builder.push("b", 11);
+        builder.push("cd", 20);
+        builder.finish(Span::new(10, 22))
+    }
+
+    #[test]
+    fn knows_where_its_parts_are() {
+        for (range, span) in [
+            (0..1, (10, 11)),
+            (0..2, (10, 12)),
+            (1..3, (11, 21)),
+            (2..4, (20, 22)),
+            (2..2, (20, 20)),
+            (4..4, (22, 22)),
+            (9..12, (22, 22)),
+        ] {
+            assert_eq!(word().span_of(range.clone()), Span::new(span.0, span.1), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn slices_keep_their_places() {
+        let slice = word().slice(1..4);
+        assert_eq!((slice.text.as_str(), slice.span), ("bcd", Span::new(11, 22)));
+        assert_eq!(slice.span_of(1..2), Span::new(20, 21));
+        assert_eq!(slice.slice(2..3).span, Span::new(21, 22));
+        assert_eq!(word().slice(7..9).text, "");
+    }
+
+    #[test]
+    fn is_put_together_of_words() {
+        let mut builder = WordBuilder::default();
+        builder.push_word(&word());
+        builder.push_word(&Word::new("e", Span::new(30, 31)));
+        let joined = builder.finish(Span::new(10, 31));
+        assert_eq!(joined.text, "abcde");
+        assert_eq!((joined.span_of(3..4), joined.span_of(4..5)), (Span::new(21, 22), Span::new(30, 31)));
+    }
+}

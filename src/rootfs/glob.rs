@@ -194,9 +194,20 @@ fn class_char(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<ch
     }
 }
 
-/// Whether a path has characters that make it a pattern.
+/// Whether a path has wildcards, other than behind a `\`. BuildKit takes a path without any as it is written,
+/// backslashes and all.
 pub fn has_wildcards(path: &str) -> bool {
-    path.contains(['*', '?', '[', '\\'])
+    let mut chars = path.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' | '?' | '[' => return true,
+            '\\' => {
+                chars.next();
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -316,7 +327,7 @@ mod tests {
     fn knows_literal_patterns() {
         assert_eq!(Glob::new(r"a/\*b").unwrap().literal().as_deref(), Some("a/*b"));
         assert_eq!(Glob::new("a*").unwrap().literal(), None);
-        assert!(has_wildcards("a?") && !has_wildcards("a.b/c"));
+        assert!(has_wildcards("a?") && !has_wildcards("a.b/c") && !has_wildcards(r"a\*"));
     }
 
     #[test]
@@ -332,7 +343,7 @@ mod tests {
         let mut chars = pattern.chars().peekable();
         let literal_tail =
             pattern.strip_prefix("**").filter(|tail| !tail.is_empty() && !tail.starts_with('/'));
-        if let Some(tail) = literal_tail.filter(|tail| !has_wildcards(tail) && !tail.contains(']')) {
+        if let Some(tail) = literal_tail.filter(|tail| !tail.contains(['*', '?'])) {
             return Regex::new(&format!("(?s){}$", regex::escape(tail))).unwrap();
         }
         while let Some(c) = chars.next() {

@@ -23,7 +23,7 @@ pub struct Copy {
     pub exclude: Vec<Word>,
 }
 
-/// `ADD`: [`Copy`] that also takes archives, URLs and git repositories.
+/// `ADD`: a `COPY` that also takes archives, URLs and git repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Add {
     /// What is added; at least one.

@@ -165,11 +165,6 @@ pub struct SshMount {
 }
 
 impl RunMount {
-    /// The option with one of these keys that counts: the last one.
-    pub fn option(&self, keys: &[&str]) -> Option<&MountOption> {
-        self.options.iter().rev().find(|option| keys.contains(&option.key.text.as_str()))
-    }
-
     /// Where it was written.
     pub fn span(&self) -> Span {
         self.flag.span

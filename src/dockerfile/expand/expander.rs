@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_LENGTH: usize = 16 << 20;
 
 /// A word that is being expanded.
-pub(super) struct Expander<'a, V> {
+pub(super) struct Expander<'a, V: ?Sized> {
     word: &'a Word,
     variables: &'a V,
     escape: char,
@@ -62,7 +62,7 @@ impl Output {
     }
 }
 
-impl<'a, V: Variables> Expander<'a, V> {
+impl<'a, V: Variables + ?Sized> Expander<'a, V> {
     pub(super) fn new(word: &'a Word, variables: &'a V, escape: char, quotes: bool) -> Self {
         Self {
             word,

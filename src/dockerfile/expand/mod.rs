@@ -65,7 +65,11 @@ pub struct Undefined {
 }
 
 /// Expands `word`, and removes quotes and escapes.
-pub fn expand(word: &Word, variables: &impl Variables, escape: Escape) -> Result<Expanded, Diagnostic> {
+pub fn expand(
+    word: &Word,
+    variables: &(impl Variables + ?Sized),
+    escape: Escape,
+) -> Result<Expanded, Diagnostic> {
     let mut expander = Expander::new(word, variables, escape.char(), true);
     let text = expander.run()?.text;
     Ok(Expanded { text, undefined: expander.undefined })
@@ -75,7 +79,7 @@ pub fn expand(word: &Word, variables: &impl Variables, escape: Escape) -> Result
 /// a variable may hold several ports.
 pub fn expand_words(
     word: &Word,
-    variables: &impl Variables,
+    variables: &(impl Variables + ?Sized),
     escape: Escape,
 ) -> Result<ExpandedWords, Diagnostic> {
     let mut expander = Expander::new(word, variables, escape.char(), true);
@@ -85,7 +89,7 @@ pub fn expand_words(
 
 /// Expands the body of a here-document of `COPY` or `ADD`: quotes stay as they are, and the escape character is
 /// always the backslash, as in BuildKit.
-pub fn expand_heredoc(body: &Word, variables: &impl Variables) -> Result<Expanded, Diagnostic> {
+pub fn expand_heredoc(body: &Word, variables: &(impl Variables + ?Sized)) -> Result<Expanded, Diagnostic> {
     let mut expander = Expander::new(body, variables, Escape::Backslash.char(), false);
     let text = expander.run()?.text;
     Ok(Expanded { text, undefined: expander.undefined })

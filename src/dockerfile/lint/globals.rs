@@ -1,6 +1,6 @@
 //! What `FROM` can refer to: the arguments before the first stage, and earlier stages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::directive::Escape;
@@ -8,63 +8,77 @@ use crate::dockerfile::expand::expand;
 use crate::dockerfile::word::Word;
 use crate::image::Platform;
 
-/// The global arguments with their values.
+/// The global arguments with their values, and what the bases of the stages are with them.
 #[derive(Debug)]
 pub(super) struct Globals {
-    /// As given, or by default.
+    /// The values: as given, or by default.
     pub(super) values: BTreeMap<String, String>,
-    /// By default.
-    pub(super) defaults: BTreeMap<String, String>,
     /// All names, also of those without a value.
-    pub(super) declared: Vec<String>,
-    /// Per stage, the earlier stage that it begins with.
-    parents: Vec<Option<usize>>,
+    pub(super) declared: BTreeSet<String>,
+    /// The bases in order.
+    bases: Vec<Base>,
+    /// The bases if no arguments are given.
+    default_bases: Vec<Base>,
+}
+
+/// What a stage begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    /// The stage of this index.
+    Stage(usize),
+    /// An image.
+    Image(String),
+    /// It cannot be expanded.
+    Unknown,
 }
 
 impl Globals {
     pub(super) fn new(dockerfile: &Dockerfile, build_args: &BTreeMap<String, String>) -> Self {
         let values = evaluate(dockerfile, build_args);
+        let defaults = evaluate(dockerfile, &BTreeMap::new());
         let declarations = dockerfile.globals.iter().flat_map(|located| &located.value);
         let declared = declarations.map(|argument| argument.name.text.clone());
         let declared = declared.chain(predefined().into_keys()).collect();
-        let escape = dockerfile.directives.escape;
-        let parents = dockerfile
-            .stages
-            .iter()
-            .enumerate()
-            .map(|(index, stage)| {
-                let base = expand(&stage.base, &values, escape).ok()?.text;
-                find_stage(dockerfile.stages.get(..index)?, &base)
-            })
-            .collect();
-        Self { values, defaults: evaluate(dockerfile, &BTreeMap::new()), declared, parents }
+        let bases = find_bases(dockerfile, &values);
+        Self { bases, default_bases: find_bases(dockerfile, &defaults), values, declared }
+    }
+
+    /// What a stage begins with.
+    pub(super) fn base(&self, stage: &Stage) -> &Base {
+        self.bases.get(stage.index).unwrap_or(&Base::Unknown)
+    }
+
+    /// What a stage begins with if no arguments are given.
+    pub(super) fn default_base(&self, stage: &Stage) -> &Base {
+        self.default_bases.get(stage.index).unwrap_or(&Base::Unknown)
     }
 
     /// The earlier stage that a stage begins with.
     pub(super) fn parent(&self, stage: &Stage) -> Option<usize> {
-        self.parents.get(stage.index).copied().flatten()
+        if let Base::Stage(index) = self.base(stage) { Some(*index) } else { None }
     }
+}
 
-    /// The base of a stage as given.
-    pub(super) fn base(&self, stage: &Stage, escape: Escape) -> Option<String> {
-        expand_with(&stage.base, &self.values, escape)
+fn find_bases(dockerfile: &Dockerfile, values: &BTreeMap<String, String>) -> Vec<Base> {
+    // The last stage of a name so far.
+    let mut names = BTreeMap::new();
+    let mut bases = Vec::new();
+    for stage in &dockerfile.stages {
+        let base = expand_with(&stage.base, values, dockerfile.directives.escape);
+        bases.push(match base {
+            None => Base::Unknown,
+            Some(name) => match names.get(&name.to_lowercase()) {
+                Some(index) => Base::Stage(*index),
+                None => Base::Image(name),
+            },
+        });
+        names.extend(stage.name.iter().map(|name| (name.text.clone(), stage.index)));
     }
-
-    /// The base of a stage by default.
-    pub(super) fn default_base(&self, stage: &Stage, escape: Escape) -> Option<String> {
-        expand_with(&stage.base, &self.defaults, escape)
-    }
+    bases
 }
 
 fn expand_with(word: &Word, values: &BTreeMap<String, String>, escape: Escape) -> Option<String> {
     Some(expand(word, values, escape).ok()?.text)
-}
-
-/// The last stage of this name.
-pub(super) fn find_stage(stages: &[Stage], name: &str) -> Option<usize> {
-    stages
-        .iter()
-        .rposition(|stage| stage.name.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(name)))
 }
 
 /// Every argument in its order, with the earlier ones in its default.

@@ -1,6 +1,8 @@
 //! `FROM` lines.
 
-use super::globals::{Globals, find_stage};
+use std::collections::BTreeSet;
+
+use super::globals::{Base, Globals};
 use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::code::Code;
 use crate::dockerfile::diagnostic::Diagnostic;
@@ -12,11 +14,13 @@ use crate::image::{ImageRef, Platform};
 
 pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<Diagnostic>) {
     let escape = dockerfile.directives.escape;
-    for (index, stage) in dockerfile.stages.iter().enumerate() {
-        let earlier = dockerfile.stages.get(..index).unwrap_or_default();
-        check_name(earlier, stage, found);
+    let mut names = BTreeSet::new();
+    for stage in &dockerfile.stages {
+        if let Some(name) = &stage.name {
+            check_name(name, !names.insert(name.text.as_str()), found);
+        }
         check_arguments(&stage.base, globals, escape, found);
-        check_default(earlier, stage, globals, escape, found);
+        check_default(stage, globals, found);
         if let Some(platform) = &stage.platform {
             check_arguments(platform, globals, escape, found);
             check_platform(platform, stage, found);
@@ -25,13 +29,12 @@ pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<
 }
 
 /// `ReservedStageName` and `DuplicateStageName`.
-fn check_name(earlier: &[Stage], stage: &Stage, found: &mut Vec<Diagnostic>) {
-    let Some(name) = &stage.name else { return };
+fn check_name(name: &Word, taken: bool, found: &mut Vec<Diagnostic>) {
     if ["context", "scratch"].contains(&name.text.as_str()) {
         let message = format!("Stage name should not use the same name as reserved stage {:?}", name.text);
         found.push(Diagnostic::warning(Code::ReservedStageName, message, name.span));
     }
-    if find_stage(earlier, &name.text).is_some() {
+    if taken {
         let message = format!("Duplicate stage name {:?}, stage names should be unique", name.text);
         found.push(Diagnostic::warning(Code::DuplicateStageName, message, name.span));
     }
@@ -55,15 +58,10 @@ fn check_arguments(word: &Word, globals: &Globals, escape: Escape, found: &mut V
 }
 
 /// `InvalidDefaultArgInFrom`.
-fn check_default(
-    earlier: &[Stage],
-    stage: &Stage,
-    globals: &Globals,
-    escape: Escape,
-    found: &mut Vec<Diagnostic>,
-) {
-    let Some(base) = globals.default_base(stage, escape) else { return };
-    if find_stage(earlier, &base).is_none() && base.parse::<ImageRef>().is_err() {
+fn check_default(stage: &Stage, globals: &Globals, found: &mut Vec<Diagnostic>) {
+    if let Base::Image(name) = globals.default_base(stage)
+        && name.parse::<ImageRef>().is_err()
+    {
         let message =
             format!("Default value for ARG {} results in empty or invalid base image name", stage.base.text);
         found.push(Diagnostic::warning(Code::InvalidDefaultArgInFrom, message, stage.base.span));

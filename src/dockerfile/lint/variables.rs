@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::globals::Globals;
+use super::globals::{Base, Globals};
 use crate::dockerfile::ast::{Assignment, CopySource, Dockerfile, Instruction, Stage};
 use crate::dockerfile::code::Code;
 use crate::dockerfile::diagnostic::Diagnostic;
@@ -35,7 +35,7 @@ pub(super) fn check(
     for stage in &dockerfile.stages {
         let start = match globals.parent(stage) {
             Some(parent) => ends.get(parent).cloned().flatten(),
-            None => base_names(stage, globals, escape, base_variables),
+            None => base_names(stage, globals, base_variables),
         };
         let end = start.map(|mut names| {
             for located in &stage.instructions {
@@ -61,10 +61,9 @@ impl Variables for Names {
 fn base_names(
     stage: &Stage,
     globals: &Globals,
-    escape: Escape,
     base_variables: &BTreeMap<usize, BTreeSet<String>>,
 ) -> Option<Names> {
-    let scratch = globals.base(stage, escape).as_deref() == Some("scratch");
+    let scratch = matches!(globals.base(stage), Base::Image(name) if name == "scratch");
     let mut names = if scratch { BTreeSet::new() } else { base_variables.get(&stage.index)?.clone() };
     names.insert("PATH".to_owned());
     Some(Names(names))

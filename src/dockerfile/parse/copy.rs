@@ -1,6 +1,6 @@
 //! `COPY` and `ADD`.
 
-use super::instruction::Reading;
+use super::instruction::{Reading, check_constant};
 use super::words::split_blanks;
 use crate::dockerfile::ast::{Add, Copy, CopySource, Heredoc};
 use crate::dockerfile::code::Code;
@@ -24,8 +24,10 @@ pub(super) fn parse_copy(reading: &Reading<'_>) -> Result<Copy, Diagnostic> {
     if let Some(from) = &from {
         check_from(from)?;
     }
-    let chmod = flags.text("chmod");
-    check_chmod(chmod.as_ref())?;
+    let chmod = flags.given_text("chmod");
+    if let Some(chmod) = &chmod {
+        check_constant(chmod, reading.escape, parse_chmod)?;
+    }
     let (sources, destination) = parse_paths(reading)?;
     for source in &sources {
         check_local(source)?;
@@ -34,7 +36,7 @@ pub(super) fn parse_copy(reading: &Reading<'_>) -> Result<Copy, Diagnostic> {
         sources,
         destination,
         from,
-        chown: flags.text("chown"),
+        chown: flags.given_text("chown"),
         chmod,
         link: flags.boolean("link").unwrap_or_default(),
         parents: flags.boolean("parents").unwrap_or_default(),
@@ -53,10 +55,12 @@ pub(super) fn parse_add(reading: &Reading<'_>) -> Result<Add, Diagnostic> {
         ("keep-git-dir", Kind::Boolean),
         ("exclude", Kind::Texts),
     ])?;
-    let chmod = flags.text("chmod");
-    check_chmod(chmod.as_ref())?;
+    let chmod = flags.given_text("chmod");
+    if let Some(chmod) = &chmod {
+        check_constant(chmod, reading.escape, parse_chmod)?;
+    }
     let (sources, destination) = parse_paths(reading)?;
-    let checksum = flags.text("checksum");
+    let checksum = flags.given_text("checksum");
     if let (Some(checksum), [_, _, ..]) = (&checksum, sources.as_slice()) {
         let message = "checksum can't be specified for multiple sources";
         return Err(Diagnostic::error(Code::InvalidFlag, message, checksum.span));
@@ -64,7 +68,7 @@ pub(super) fn parse_add(reading: &Reading<'_>) -> Result<Add, Diagnostic> {
     Ok(Add {
         sources,
         destination,
-        chown: flags.text("chown"),
+        chown: flags.given_text("chown"),
         chmod,
         checksum,
         link: flags.boolean("link").unwrap_or_default(),
@@ -85,17 +89,6 @@ fn check_from(from: &Word) -> Result<(), Diagnostic> {
         ));
     }
     Ok(())
-}
-
-/// Checks a mode that does not depend on variables.
-fn check_chmod(chmod: Option<&Word>) -> Result<(), Diagnostic> {
-    match chmod {
-        Some(word) if !word.text.contains('$') => match parse_chmod(&word.text) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Diagnostic::error(Code::InvalidValue, error.to_string(), word.span)),
-        },
-        _ => Ok(()),
-    }
 }
 
 fn check_local(source: &CopySource) -> Result<(), Diagnostic> {
@@ -129,14 +122,14 @@ fn parse_paths(reading: &Reading<'_>) -> Result<(Vec<CopySource>, Word), Diagnos
     };
     for source in &sources {
         if let CopySource::Heredoc(heredoc) = source {
-            check_name(heredoc)?;
+            check_heredoc_name(heredoc)?;
         }
     }
     Ok((sources, destination))
 }
 
-/// The name becomes that of a file in the destination.
-fn check_name(heredoc: &Heredoc) -> Result<(), Diagnostic> {
+/// The name becomes that of a file.
+pub(super) fn check_heredoc_name(heredoc: &Heredoc) -> Result<(), Diagnostic> {
     if heredoc.name.contains('/') || heredoc.name == "." || heredoc.name == ".." {
         let message = format!("invalid heredoc name {:?}: it names a file, not a path", heredoc.name);
         return Err(Diagnostic::error(Code::InvalidHeredoc, message, heredoc.operator.span));

@@ -29,7 +29,7 @@ pub(super) fn parse_from(reading: &Reading<'_>, index: usize) -> Result<Stage, D
         index,
         name,
         base,
-        platform: flags.text("platform"),
+        platform: flags.given_text("platform"),
         span: reading.span(),
         keyword: reading.parts.keyword.span,
         as_keyword,

@@ -9,6 +9,7 @@ use crate::dockerfile::ast::{Command, Heredoc, Instruction, Located, Onbuild};
 use crate::dockerfile::code::Code;
 use crate::dockerfile::diagnostic::Diagnostic;
 use crate::dockerfile::directive::Escape;
+use crate::dockerfile::expand::expand;
 use crate::dockerfile::flags::{Flags, Kind};
 use crate::dockerfile::heredoc::{self, Operator};
 use crate::dockerfile::json::{self, JsonForm};
@@ -16,6 +17,7 @@ use crate::dockerfile::parts::Parts;
 use crate::dockerfile::source::Span;
 use crate::dockerfile::statement::{Body, Statement};
 use crate::dockerfile::suggest::did_you_mean;
+use crate::dockerfile::value::{parse_port_spec, parse_signal};
 use crate::dockerfile::word::Word;
 
 const KEYWORDS: [&str; 18] = [
@@ -215,9 +217,13 @@ fn parse_plain(
         "SHELL" => Instruction::Shell(parse_shell(reading)?),
         "USER" => Instruction::User(reading.single()?),
         "WORKDIR" => Instruction::Workdir(reading.single()?),
-        "EXPOSE" => Instruction::Expose(reading.blank_separated()?),
+        "EXPOSE" => Instruction::Expose(parse_expose(reading)?),
         "VOLUME" => Instruction::Volume(parse_volume(reading)?),
-        "STOPSIGNAL" => Instruction::StopSignal(reading.single()?),
+        "STOPSIGNAL" => {
+            let signal = reading.single()?;
+            check_constant(&signal, reading.escape, parse_signal)?;
+            Instruction::StopSignal(signal)
+        }
         "MAINTAINER" => Instruction::Maintainer(reading.single()?),
         "ONBUILD" => Instruction::Onbuild(parse_onbuild(reading, warnings)?),
         _ => return Err(unknown_instruction(reading)),
@@ -249,6 +255,30 @@ fn parse_shell(reading: &Reading<'_>) -> Result<Vec<Word>, Diagnostic> {
             Err(Diagnostic::error(Code::InvalidJsonForm, message, reading.arguments().span)
                 .advise(r#"like SHELL ["/bin/bash", "-c"]"#))
         }
+    }
+}
+
+fn parse_expose(reading: &Reading<'_>) -> Result<Vec<Word>, Diagnostic> {
+    let ports = reading.blank_separated()?;
+    for port in &ports {
+        check_constant(port, reading.escape, parse_port_spec)?;
+    }
+    Ok(ports)
+}
+
+/// Checks a value now if it does not depend on variables; others are checked when they are expanded.
+pub(super) fn check_constant<T, E: std::fmt::Display>(
+    word: &Word,
+    escape: Escape,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<(), Diagnostic> {
+    if word.text.contains('$') {
+        return Ok(());
+    }
+    let text = expand(word, &(), escape)?.text;
+    match parse(&text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Diagnostic::error(Code::InvalidValue, error.to_string(), word.span)),
     }
 }
 

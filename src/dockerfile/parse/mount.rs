@@ -73,7 +73,11 @@ fn parse_option(field: &Word) -> Result<MountOption, Diagnostic> {
 
 impl RunMount {
     /// The mount with its values expanded, checked and completed.
-    pub fn resolve(&self, variables: &impl Variables, escape: Escape) -> Result<Mount, Diagnostic> {
+    pub fn resolve(
+        &self,
+        variables: &(impl Variables + ?Sized),
+        escape: Escape,
+    ) -> Result<Mount, Diagnostic> {
         let mut values = Vec::new();
         for option in &self.options {
             let value = match &option.value {
@@ -136,7 +140,7 @@ impl Fields<'_> {
     fn check_keys(&self, kind: &str) -> Result<(), Diagnostic> {
         for Expanded { key, .. } in &self.values {
             let name = key.text.as_str();
-            let (_, kinds) = KEYS.iter().find(|(names, _)| names.contains(&name)).unwrap_or(&KEYS[0]);
+            let taken = KEYS.iter().any(|(names, kinds)| names.contains(&name) && kinds.contains(&kind));
             let message = match (name, kind) {
                 ("from", "secret") => "secret mount should not have a from".to_owned(),
                 ("sharing", "secret") => "secret mount should not define sharing".to_owned(),
@@ -145,7 +149,7 @@ impl Fields<'_> {
                 ("mode" | "uid" | "gid", "bind" | "tmpfs") => {
                     format!("{name} not allowed for {kind:?} type mounts")
                 }
-                (name, kind) if !kinds.contains(&kind) => {
+                (name, kind) if !taken => {
                     format!("unexpected key '{name}' for mount type '{kind}'")
                 }
                 _ => continue,

@@ -1,5 +1,6 @@
 //! `RUN`.
 
+use super::copy::check_heredoc_name;
 use super::instruction::Reading;
 use super::mount::parse_mount;
 use crate::dockerfile::ast::{Network, Run, RunCommand};
@@ -76,7 +77,10 @@ fn parse_command(reading: &Reading<'_>) -> Result<RunCommand, Diagnostic> {
         let script = body.raw.text.starts_with("#!");
         let heredoc = heredocs.pop().map(|(_, _, heredoc)| heredoc);
         return Ok(match heredoc {
-            Some(heredoc) if script => RunCommand::Script(heredoc),
+            Some(heredoc) if script => {
+                check_heredoc_name(&heredoc)?;
+                RunCommand::Script(heredoc)
+            }
             Some(heredoc) => RunCommand::Shell(heredoc.body),
             None => RunCommand::Shell(arguments.clone()),
         });

@@ -190,6 +190,15 @@ fn refuses_with_the_place() {
         ("RUN <<EOF\nx", "unterminated heredoc", "<<EOF"),
         ("RUN echo $(( 1 << 4 ))", "unterminated heredoc", "<< 4"),
         ("COPY <<a/b /x\na/b", "invalid heredoc name \"a/b\": it names a file, not a path", "<<a/b"),
+        // 1.9: signals and ports that use no variables
+        ("STOPSIGNAL NOPE", "Invalid signal: NOPE: write a name like SIGTERM or a number like 15", "NOPE"),
+        ("EXPOSE 80 http", "invalid containerPort: http", "http"),
+        ("EXPOSE 80/icmp", "invalid proto: icmp: it is tcp, udp or sctp", "80/icmp"),
+        (
+            "RUN <<../x\n#!/bin/sh\n../x",
+            "invalid heredoc name \"../x\": it names a file, not a path",
+            "<<../x",
+        ),
         // 1.9: others
         ("SHELL /bin/sh -c", "SHELL requires the arguments to be in JSON form", "/bin/sh -c"),
         ("SHELL []", "SHELL requires at least one argument", "[]"),

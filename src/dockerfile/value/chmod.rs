@@ -58,7 +58,9 @@ const SET_GROUP: u32 = 0o2000;
 const STICKY: u32 = 0o1000;
 
 /// Parses the value of `--chmod`, variables expanded: octal digits up to 07777, or symbolic as in `chmod(1)`,
-/// where a missing "who" means all (there is no umask in a build).
+/// where a missing "who" means all (there is
+/// no umask in a build). An empty value is none: BuildKit takes `--chmod=` for a missing flag, and so does the
+/// parser.
 pub fn parse_chmod(text: &str) -> Result<Chmod, ParseChmodError> {
     if !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) {
         return parse_symbolic(text);
@@ -141,45 +143,39 @@ impl Chmod {
         match self {
             Self::Octal(bits) => *bits,
             Self::Symbolic(changes) => {
-                changes.iter().fold(mode & 0o7777, |mode, change| change.apply(mode, is_directory))
+                let executable = is_directory || mode & 0o111 != 0;
+                changes.iter().fold(mode & 0o7777, |mode, change| change.apply(mode, executable))
             }
         }
     }
 }
 
 impl ModeChange {
-    fn apply(self, mode: u32, is_directory: bool) -> u32 {
-        let bits = self.bits(mode, is_directory);
-        match self.operation {
-            Operation::Add => mode | bits,
-            Operation::Remove => mode & !bits,
-            Operation::Set => {
-                // `=` also takes set-id bits away, but chmod(1) keeps those of directories unless they are named.
-                let special = if is_directory { 0 } else { self.set_id_bits() };
-                let sticky = if self.who == 0o777 && !is_directory { STICKY } else { 0 };
-                mode & !(self.who | special | sticky) | bits
-            }
+    /// The changed mode; `executable` says whether `X` is `x`.
+    fn apply(self, mode: u32, executable: bool) -> u32 {
+        let bits = self.bits(mode, executable);
+        match (self.operation, self.permissions) {
+            (Operation::Add, _) => mode | bits,
+            (Operation::Remove, _) => mode & !bits,
+            (Operation::Set, Permissions::CopyOf(_)) => mode & !self.who | bits,
+            // As BSD's chmod, which BuildKit has, it takes the set-id bits away, of directories too.
+            (Operation::Set, Permissions::Bits { .. }) => mode & !(self.who | self.set_id_bits()) | bits,
         }
     }
 
     /// The bits that are named, for those that are named.
-    fn bits(self, mode: u32, is_directory: bool) -> u32 {
+    fn bits(self, mode: u32, executable: bool) -> u32 {
         match self.permissions {
             Permissions::CopyOf(shift) => {
                 let bits = mode >> shift & 7;
                 (bits << 6 | bits << 3 | bits) & self.who
             }
             Permissions::Bits { bits, conditional, set_id, sticky } => {
-                let execute = conditional && (is_directory || mode & 0o111 != 0);
-                let bits = bits | u32::from(execute);
-                let mut bits = (bits << 6 | bits << 3 | bits) & self.who;
-                if set_id {
-                    bits |= self.set_id_bits();
-                }
-                if sticky {
-                    bits |= STICKY;
-                }
-                bits
+                let bits = bits | u32::from(conditional && executable);
+                let permissions = (bits << 6 | bits << 3 | bits) & self.who;
+                let set_id = if set_id { self.set_id_bits() } else { 0 };
+                let sticky = if sticky && self.who != 0o007 { STICKY } else { 0 };
+                permissions | set_id | sticky
             }
         }
     }
@@ -216,7 +212,11 @@ mod tests {
             ("u+s", 0o755, false, 0o4755),
             ("g+s,+t", 0o755, true, 0o3755),
             ("u=rwx", 0o4644, false, 0o744),
-            ("u=rwx", 0o4644, true, 0o4744),
+            ("u=rwx", 0o4644, true, 0o744),
+            ("g=u", 0o2700, false, 0o2770),
+            ("a=rx", 0o7777, true, 0o1555),
+            ("o+t", 0o755, true, 0o755),
+            ("a-x,a+X", 0o700, false, 0o711),
             ("ug+rw,o-r", 0o004, false, 0o660),
         ] {
             let mode = parse_chmod(text).unwrap();
