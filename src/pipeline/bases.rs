@@ -9,7 +9,7 @@ use crate::image::config::MAX_CONFIG;
 use crate::image::manifest::MAX_MANIFEST;
 use crate::graph::{Base, BaseRequest, BaseSource};
 use crate::image::{
-    Descriptor, ImageConfig, ImageRef, Layer, Manifest, ManifestOrIndex, Platform,
+    Descriptor, ImageConfig, ImageRef, Layer, Layout, Manifest, ManifestOrIndex, Platform,
 };
 use crate::registry::{Problem, RegistryError, Repository};
 
@@ -131,8 +131,10 @@ fn is_manifest(descriptor: &Descriptor) -> bool {
 }
 
 fn from_layout(path: &Path, selector: Option<&str>, platform: &Platform) -> Result<Base, BaseError> {
-    let _ = (path, selector, platform);
-    Err(BaseError::Offline)
+    let layout = Layout::open(path)?;
+    let (_, manifest) = layout.image(&layout.resolve(selector)?, platform)?;
+    let config = layout.read_blob(&manifest.config, MAX_CONFIG as u64)?;
+    base(&manifest, &config)
 }
 
 /// A base image by its documents.

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use super::export::ExportError;
 use crate::context::ContextError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure};
 use crate::graph::BaseSource;
-use crate::image::{ConfigError, ManifestError, NoSuchPlatform, TimeError};
-use crate::layer::Digest;
+use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
 use crate::store::StoreError;
@@ -88,11 +88,8 @@ pub enum BuildError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<ExportError>,
     },
-    /// Standard output is a terminal.
-    #[error("an image would be of no use on a terminal; redirect standard output or give `dest=PATH`")]
-    Terminal,
     /// It was cancelled from outside.
     #[error("the build was cancelled")]
     Cancelled,
@@ -134,14 +131,8 @@ pub enum BaseError {
         layers: usize,
     },
     /// A layout cannot be read.
-    #[error("{reason}")]
-    Layout {
-        /// Why.
-        reason: String,
-    },
-    /// A blob is missing from a layout.
-    #[error("it has no blob {0}")]
-    Missing(Digest),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
 }
 
 impl BuildError {

@@ -21,6 +21,7 @@ const COMMENT: &str = "cooper";
 pub(super) struct BuiltImage {
     pub(super) layers: Vec<ImageLayer>,
     pub(super) config: Vec<u8>,
+    pub(super) platform: Platform,
     pub(super) manifest: Manifest,
     pub(super) manifest_bytes: Vec<u8>,
     pub(super) file_system: Arc<FileSystem>,
@@ -79,7 +80,7 @@ pub(super) fn assemble(
         };
     let manifest_bytes = manifest.to_bytes()?;
     let file_system = Arc::clone(&solved[solved.len() - 1]);
-    Ok(BuiltImage { layers, config: bytes, manifest, manifest_bytes, file_system })
+    Ok(BuiltImage { layers, config: bytes, platform: config.platform(), manifest, manifest_bytes, file_system })
 }
 
 /// The history with a time for every entry: a layer's is when it was made, metadata takes that of the first new layer

@@ -243,6 +243,20 @@ impl<'a> Arrangement<'a> {
     }
 }
 
+/// A whole tree, as one tar holds it.
+pub fn everything(tree: &Tree) -> Vec<Placed> {
+    let nothing = Tree::empty();
+    let entries = tree.walk().into_iter().map(|(path, node)| {
+        let metadata = node.metadata().clone();
+        let what = match node {
+            Node::Directory(_) => What::Directory,
+            Node::Leaf(leaf) => What::Leaf(leaf),
+        };
+        (path, Draft { metadata, what })
+    });
+    Arrangement { base: &nothing, entries: entries.collect() }.finish()
+}
+
 /// A file's metadata in a layer: with the rules' owner, and of its attributes only the capabilities, as BuildKit.
 fn owned(metadata: &Metadata, rules: &CopyRules) -> Metadata {
     let mut metadata = metadata.clone();

@@ -13,7 +13,7 @@ mod select;
 
 use std::path::{Path, PathBuf};
 
-pub use arrange::{Arrangement, Placed};
+pub use arrange::{Arrangement, Placed, everything};
 pub use select::{Selected, select};
 
 use crate::context::ignore::Ignore;
