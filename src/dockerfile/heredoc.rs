@@ -158,10 +158,10 @@ mod tests {
             // 1.3: quoted name means no expansion, <<- chomps, a number in front is ignored
             ("RUN <<'EOF'", one("EOF", false, false)),
             ("RUN <<-\"EOF\"", one("EOF", true, false)),
-            ("RUN <<E'O'F", one("EOF", false, false)),
-            (r"RUN <<EO\'F", one("EO'F", false, true)),
+            ("RUN <<'TO'DAY", one("TODAY", false, false)),
+            ("RUN <<5\\\"", one("5\"", false, true)),
             ("RUN 3<<EOF cat", one("EOF", false, true)),
-            ("RUN <<$EOF", one("$EOF", false, true)),
+            ("RUN <<$A", one("$A", false, true)),
             // 1.3: <<< is not one
             ("RUN cat <<<EOF", vec![]),
             ("RUN cat<<EOF", vec![]),
