@@ -172,7 +172,12 @@ impl BuildRequest {
 impl Output {
     /// Whether it goes to standard output.
     pub fn is_stdout(&self) -> bool {
-        matches!(self, Self::Oci(Destination::Stdout) | Self::Docker(Destination::Stdout) | Self::Tar(Destination::Stdout))
+        matches!(
+            self,
+            Self::Oci(Destination::Stdout)
+                | Self::Docker(Destination::Stdout)
+                | Self::Tar(Destination::Stdout)
+        )
     }
 }
 
@@ -193,7 +198,8 @@ mod tests {
         let pinned = BuildRequest { tags: vec![pinned.clone()], ..push };
         assert!(matches!(pinned.validate(), Err(RequestError::TagWithDigest(_))));
         let platforms = ["linux/amd64", "linux/arm64"].map(|text| text.parse().unwrap()).to_vec();
-        let several = BuildRequest { platforms, outputs: vec![Output::Local("out".into())], ..request.clone() };
+        let several =
+            BuildRequest { platforms, outputs: vec![Output::Local("out".into())], ..request.clone() };
         assert_eq!(several.validate(), Err(RequestError::OnePlatformOnly { output: "type=local" }));
         let outputs = vec![Output::Tar(Destination::Stdout), Output::Oci(Destination::Stdout)];
         assert_eq!(BuildRequest { outputs, ..request }.validate(), Err(RequestError::SeveralToStdout));

@@ -23,7 +23,8 @@ pub(super) fn certificate(text: &str) -> Result<(String, PathBuf), String> {
 
 /// `NAME=VALUE` of `--build-context`.
 pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), String> {
-    let Some((name, value)) = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty())
+    let Some((name, value)) =
+        text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty())
     else {
         return Err("write NAME=PATH, NAME=docker-image://IMAGE or NAME=oci-layout://PATH[:TAG]".to_owned());
     };
@@ -32,7 +33,9 @@ pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), String
     } else if value.starts_with("oci-layout://") {
         NamedContext::Layout(value.to_owned())
     } else if value.contains("://") {
-        return Err(format!("`{value}` is not supported yet; give a directory, docker-image:// or oci-layout://"));
+        return Err(format!(
+            "`{value}` is not supported yet; give a directory, docker-image:// or oci-layout://"
+        ));
     } else {
         NamedContext::Directory(value.into())
     };

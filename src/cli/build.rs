@@ -134,7 +134,8 @@ enum Failure {
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
     let places = CredentialPlaces::from_environment();
-    let credentials = Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
+    let credentials =
+        Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
     let cancel = Cancel::new().map_err(|error| Failure::Other(error.to_string()))?;
     let helper = PathBuf::from("/proc/self/exe");
     let environment = Environment { credentials, helper, events: events.clone(), cancel: cancel.clone() };
@@ -176,7 +177,9 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         None => DockerfileSource::InContext,
         Some(path) if path == Path::new("-") => {
             let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map_err(|error| format!("cannot read standard input: {error}"))?;
+            io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| format!("cannot read standard input: {error}"))?;
             DockerfileSource::Text(text)
         }
         Some(path) => DockerfileSource::Path(path.clone()),
@@ -230,7 +233,9 @@ fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64
     const NAME: &str = "SOURCE_DATE_EPOCH";
     let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
     text.filter(|text| !text.is_empty())
-        .map(|text| text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds")))
+        .map(|text| {
+            text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
+        })
         .transpose()
 }
 
@@ -263,7 +268,8 @@ fn write_files(arguments: &BuildArguments, result: &BuildResult) -> Result<(), F
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes).map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
+    std::fs::write(path, bytes)
+        .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
 }
 
 /// The digest is the result: it goes to standard output when a program reads that, and is shown to a person.

@@ -38,7 +38,8 @@ impl FromStr for Output {
         }
         let (mut kind, mut destination, mut tar) = (None, None, None);
         for part in text.split(',') {
-            let (key, value) = part.split_once('=').ok_or_else(|| ParseOutputError::NotAPair(part.to_owned()))?;
+            let (key, value) =
+                part.split_once('=').ok_or_else(|| ParseOutputError::NotAPair(part.to_owned()))?;
             match key {
                 "type" => kind = Some(value),
                 "dest" => destination = Some(value),
@@ -105,8 +106,14 @@ mod tests {
 
     #[test]
     fn refuses_with_a_reason() {
-        for text in ["type=zip,dest=x", "type=oci", "dest=x", "type=oci,dest=x,y=z", "type=oci,dest", "type=oci,tar=x"]
-        {
+        for text in [
+            "type=zip,dest=x",
+            "type=oci",
+            "dest=x",
+            "type=oci,dest=x,y=z",
+            "type=oci,dest",
+            "type=oci,tar=x",
+        ] {
             assert!(text.parse::<Output>().is_err(), "{text}");
         }
     }

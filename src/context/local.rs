@@ -59,8 +59,7 @@ impl Context {
             return Err(ContextError::NotADirectory { path: root.to_owned() });
         }
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::open(root, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let directory = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         let mut listing = Listing {
             root,
             ignore,
@@ -133,10 +132,9 @@ impl Listing<'_> {
             if ignore.excludes(&path) {
                 continue;
             }
-            let metadata = entry.metadata().map_err(|error| ContextError::Read {
-                path: path.clone(),
-                source: error.into(),
-            })?;
+            let metadata = entry
+                .metadata()
+                .map_err(|error| ContextError::Read { path: path.clone(), source: error.into() })?;
             self.add(&path, &metadata)?;
         }
         Ok(())
@@ -201,7 +199,8 @@ impl Listing<'_> {
             if metadata.is_dir() {
                 self.tree.insert(&path, Node::Directory(Arc::new(Directory::new(described(&metadata)))));
             } else if metadata.is_file() {
-                let source = if below.as_os_str().is_empty() { inside.to_owned() } else { inside.join(below) };
+                let source =
+                    if below.as_os_str().is_empty() { inside.to_owned() } else { inside.join(below) };
                 self.insert(&path, &metadata, file(source, metadata.len()));
             }
         }

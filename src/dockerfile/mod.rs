@@ -38,8 +38,8 @@ pub use expand::{Expanded, ExpandedWords, Undefined, Variables, expand, expand_h
 pub use lint::{LintOptions, lint, lint_violation, undefined_variable};
 pub use parse::{parse, parse_onbuild};
 pub use remote::RemoteSource;
-pub(crate) use suggest::{did_you_mean, nearest};
 pub use source::{LineColumn, Source, Span};
+pub(crate) use suggest::{did_you_mean, nearest};
 pub use value::{
     Chmod, ParseChmodError, ParseDurationError, ParsePortError, ParseSignalError, PortSpec, Protocol,
     parse_chmod, parse_duration, parse_port_spec, parse_signal,

@@ -61,16 +61,25 @@ impl<W: Write> State<W> {
             EventKind::Ended { id, outcome, duration_ms } => {
                 let Some((activity, name)) = self.names.remove(id) else { return Ok(()) };
                 let seconds = seconds(*duration_ms);
-                let what = if activity == ActivityKind::Internal { format!("{name} ") } else { String::new() };
+                let what =
+                    if activity == ActivityKind::Internal { format!("{name} ") } else { String::new() };
                 match outcome {
                     Outcome::Done => {
-                        writeln!(self.output, "{DIM}#{}{DIM:#} {what}{GOOD}done{GOOD:#} {DIM}{seconds}{DIM:#}", id.0)
+                        writeln!(
+                            self.output,
+                            "{DIM}#{}{DIM:#} {what}{GOOD}done{GOOD:#} {DIM}{seconds}{DIM:#}",
+                            id.0
+                        )
                     }
                     Outcome::Cached => {
                         writeln!(self.output, "{DIM}#{}{DIM:#} {what}{GOOD}cached{GOOD:#}", id.0)
                     }
                     Outcome::Failed => {
-                        writeln!(self.output, "{DIM}#{}{DIM:#} {BAD}failed{BAD:#} {name} {DIM}{seconds}{DIM:#}", id.0)
+                        writeln!(
+                            self.output,
+                            "{DIM}#{}{DIM:#} {BAD}failed{BAD:#} {name} {DIM}{seconds}{DIM:#}",
+                            id.0
+                        )
                     }
                 }
             }

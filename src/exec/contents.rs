@@ -75,8 +75,7 @@ impl Contents<'_> {
                     tar.append(entry, self.context.ok_or_else(missing)?.open(path)?)?;
                 }
                 ContentSource::File { path, offset } => {
-                    let failed =
-                        |source| ContentsError::Spool { directory: path.to_path_buf(), source };
+                    let failed = |source| ContentsError::Spool { directory: path.to_path_buf(), source };
                     let mut file = File::open(path).map_err(failed)?;
                     file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
                     tar.append(entry, file.take(content.size))?;

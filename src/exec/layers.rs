@@ -11,7 +11,9 @@ use futures_util::StreamExt as _;
 
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
-use crate::layer::{Compression, DiffId, Digest, Hashing, LayerIndex, LayerTypeError, TarError, decompress_ahead};
+use crate::layer::{
+    Compression, DiffId, Digest, Hashing, LayerIndex, LayerTypeError, TarError, decompress_ahead,
+};
 use crate::registry::{Registries, RegistryError, SettingsError};
 use crate::store::{Incoming, Store, StoreError};
 
@@ -113,8 +115,14 @@ impl Layers {
     /// The layers of a build that runs in the current tokio runtime.
     pub fn new(store: Arc<Store>, registries: Registries, events: Events) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        let shared =
-            Shared { store, registries, events, runtime, arriving: Mutex::default(), indexes: Mutex::default() };
+        let shared = Shared {
+            store,
+            registries,
+            events,
+            runtime,
+            arriving: Mutex::default(),
+            indexes: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -160,7 +168,12 @@ impl Layers {
     }
 
     /// Begins to download a blob into `incoming`.
-    fn fetch(&self, repository: &RepoName, layer: &ImageLayer, incoming: &Arc<Incoming>) -> Result<(), LayerError> {
+    fn fetch(
+        &self,
+        repository: &RepoName,
+        layer: &ImageLayer,
+        incoming: &Arc<Incoming>,
+    ) -> Result<(), LayerError> {
         let source = self.shared.registries.repository(repository)?;
         let descriptor = layer.layer.descriptor.clone();
         let name = ImageRef::by_digest(repository.clone(), descriptor.digest);
@@ -194,11 +207,13 @@ impl Layers {
         let incoming = Arc::clone(incoming);
         self.shared.runtime.spawn_blocking(move || {
             let copied = || -> Result<(), String> {
-                let file = std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let file =
+                    std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 let mut file = Hashing::new(file);
                 let mut buffer = vec![0; 128 << 10];
                 loop {
-                    let count = file.read(&mut buffer).map_err(|error| format!("{}: {error}", path.display()))?;
+                    let count =
+                        file.read(&mut buffer).map_err(|error| format!("{}: {error}", path.display()))?;
                     if count == 0 {
                         break;
                     }
@@ -237,8 +252,8 @@ impl Layers {
         let digest = descriptor.digest;
         Compression::of_layer(&descriptor.media_type)
             .map_err(|source| LayerError::Compression { digest, source })?;
-        let tar = decompress_ahead(self.open_blob(layer)?)
-            .map_err(|source| LayerError::Read { digest, source })?;
+        let tar =
+            decompress_ahead(self.open_blob(layer)?).map_err(|source| LayerError::Read { digest, source })?;
         Ok(Verified { tar: Some(Hashing::new(Box::new(tar))), expected: layer.layer.diff_id })
     }
 
@@ -308,7 +323,9 @@ impl Read for Verified {
             let actual = self.tar.take().map(|tar| DiffId(tar.finish().1));
             if actual != Some(self.expected) {
                 let expected = self.expected;
-                return Err(io::Error::other(format!("the uncompressed layer is not {expected}, as the config says")));
+                return Err(io::Error::other(format!(
+                    "the uncompressed layer is not {expected}, as the config says"
+                )));
             }
         }
         Ok(count)

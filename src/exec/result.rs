@@ -91,10 +91,7 @@ impl FileSystem {
 const LISTED_AT_ONCE: usize = 4;
 
 /// What each of the layers lists.
-fn indexes(
-    wanted: &[ImageLayer],
-    layers: &Layers,
-) -> Result<Vec<Arc<crate::layer::LayerIndex>>, StepError> {
+fn indexes(wanted: &[ImageLayer], layers: &Layers) -> Result<Vec<Arc<crate::layer::LayerIndex>>, StepError> {
     let mut found = Vec::with_capacity(wanted.len());
     for group in wanted.chunks(LISTED_AT_ONCE) {
         let results = std::thread::scope(|scope| {

@@ -6,8 +6,8 @@ use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
 use super::result::{FileSystem, chain_ids};
 use super::sandbox::{
-    Access, Exit, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork, OutputStream, Rootfs,
-    RunSpec, Sandbox,
+    Access, Exit, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork, OutputStream,
+    Rootfs, RunSpec, Sandbox,
 };
 use super::solve::{Clock, SolverSettings};
 use super::writing::{NewLayer, temporary_directory};
@@ -120,7 +120,8 @@ impl Runner {
             }
             return Ok(rootfs);
         }
-        let sources = layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, &settings.layers));
+        let sources =
+            layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, &settings.layers));
         Ok(sandbox.rootfs(sources.collect(), &settings.cancel)?)
     }
 }
@@ -137,9 +138,11 @@ fn specification(run: &RunStep, scripts: &std::path::Path) -> Result<RunSpec, St
         use std::os::unix::fs::PermissionsExt as _;
         let source = scripts.join("script");
         std::fs::write(&source, &script.text).map_err(StepError::Write)?;
-        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755)).map_err(StepError::Write)?;
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755))
+            .map_err(StepError::Write)?;
         // The sandbox may be a stranger to the builder's user.
-        std::fs::set_permissions(scripts, std::fs::Permissions::from_mode(0o755)).map_err(StepError::Write)?;
+        std::fs::set_permissions(scripts, std::fs::Permissions::from_mode(0o755))
+            .map_err(StepError::Write)?;
         mounts.push(Mount {
             target: std::path::Path::new("/dev/pipes").join(&script.name),
             kind: MountKind::Bind { source, access: Access::ReadOnly },

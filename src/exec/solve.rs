@@ -18,7 +18,8 @@ use crate::context::Context;
 use crate::context::ignore::Ignore;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
-    BaseSource, Bases, CopyInput, CopyStep, Files, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
+    BaseSource, Bases, CopyInput, CopyStep, Files, Graph, KeyWriter, Operation, Step, StepId,
+    WorkingDirectoryStep,
 };
 use crate::image::Time;
 use crate::layer::{Digest, Hasher, Metadata, TarWriter};
@@ -95,7 +96,8 @@ impl Solver {
                         .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }));
                 }
                 let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
-                let done = tokio::task::spawn_blocking(move || worker.carry_out(&work.steps[position], &solved));
+                let done =
+                    tokio::task::spawn_blocking(move || worker.carry_out(&work.steps[position], &solved));
                 match done.await {
                     Ok(result) => result.map_err(fail),
                     Err(error) => Err(fail(error.into())),
@@ -178,8 +180,7 @@ impl Solver {
             let now = self.settings.clock.now.epoch_seconds();
             let placed = copy::make_working_directory(&tree, &directory.path, owner, now)
                 .map_err(|source| StepError::Copy { source, span: None })?;
-            let contents =
-                Contents { context: None, layers: &self.settings.layers, sources: HashMap::new() };
+            let contents = Contents { context: None, layers: &self.settings.layers, sources: HashMap::new() };
             self.write(&placed, &contents)
         })
     }
@@ -202,7 +203,9 @@ impl Solver {
             let rules = self.rules(copy, &base)?;
             let over = if copy.link { Tree::empty() } else { base };
             let mut arrangement = Arrangement::new(&over);
-            if selection.files.iter().map(|(_, files)| files.len()).sum::<usize>() > 1 && !rules.into_directory {
+            if selection.files.iter().map(|(_, files)| files.len()).sum::<usize>() > 1
+                && !rules.into_directory
+            {
                 arrangement
                     .require_directory(&rules.destination)
                     .map_err(|source| StepError::Copy { source, span: None })?;
@@ -257,8 +260,10 @@ impl Solver {
                         source: ContentSource::Inline(Arc::clone(text)),
                         text: None,
                     };
-                    let metadata =
-                        Metadata { mtime: self.settings.clock.now.epoch_seconds(), ..Metadata::with_mode(0o644) };
+                    let metadata = Metadata {
+                        mtime: self.settings.clock.now.epoch_seconds(),
+                        ..Metadata::with_mode(0o644)
+                    };
                     let leaf = Leaf { metadata, kind: LeafKind::File(content) };
                     let selected = Selected::file(name, Node::Leaf(Arc::new(leaf)));
                     selection.files.push((None, vec![selected]));
@@ -303,7 +308,9 @@ impl Solver {
         let depends = !copy.link || copy.owner.is_some();
         key.optional(depends.then(|| *below.key().as_bytes()));
         key.field(copy.destination.as_os_str().as_encoded_bytes());
-        key.number(u64::from(copy.into_directory)).number(u64::from(copy.parents)).number(u64::from(copy.link));
+        key.number(u64::from(copy.into_directory))
+            .number(u64::from(copy.parents))
+            .number(u64::from(copy.link));
         key.number(u64::from(copy.unpack_local));
         key.optional(copy.owner.as_ref().map(|owner| &owner.value));
         key.optional(copy.mode.as_ref().map(|mode| format!("{mode:?}")));
@@ -380,9 +387,8 @@ impl Solver {
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 128 << 10];
         loop {
-            let count = std::io::Read::read(&mut file, &mut buffer).map_err(|source| {
-                crate::context::ContextError::Read { path: path.to_owned(), source }
-            })?;
+            let count = std::io::Read::read(&mut file, &mut buffer)
+                .map_err(|source| crate::context::ContextError::Read { path: path.to_owned(), source })?;
             if count == 0 {
                 break;
             }
@@ -414,7 +420,11 @@ fn exclusions(copy: &CopyStep) -> Result<Ignore, StepError> {
     }
     let text = patterns.join("\n");
     let span = copy.exclude.first().map(|pattern| pattern.span).unwrap_or_default();
-    Ignore::parse(&text).map_err(|error| StepError::Pattern { pattern: text, reason: error.to_string(), span })
+    Ignore::parse(&text).map_err(|error| StepError::Pattern {
+        pattern: text,
+        reason: error.to_string(),
+        span,
+    })
 }
 
 /// What the sources of a COPY turned out to be.
@@ -482,10 +492,8 @@ fn base_file_system(source: &BaseSource, layers: &[crate::image::Layer]) -> File
         BaseSource::Registry(image) => Origin::Registry(image.repository().clone()),
         BaseSource::Layout { path, .. } => Origin::Layout(path.clone()),
     };
-    let layers = layers
-        .iter()
-        .map(|layer| ImageLayer { layer: layer.clone(), origin: origin.clone() })
-        .collect();
+    let layers =
+        layers.iter().map(|layer| ImageLayer { layer: layer.clone(), origin: origin.clone() }).collect();
     FileSystem::base(key.finish(), layers)
 }
 

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn fields_do_not_run_together() {
-        let keys = [key(&["ab", "c"]), key(&["a", "bc"]), key(&["abc"]), key(&["abc", ""]), key(&["", "abc"])];
+        let keys =
+            [key(&["ab", "c"]), key(&["a", "bc"]), key(&["abc"]), key(&["abc", ""]), key(&["", "abc"])];
         for (position, one) in keys.iter().enumerate() {
             assert!(keys[position + 1..].iter().all(|other| other != one));
         }

@@ -5,12 +5,10 @@ use std::path::Path;
 use super::error::{BaseError, BuildError};
 use crate::event::{ActivityKind, Events};
 use crate::exec::Layers;
+use crate::graph::{Base, BaseRequest, BaseSource};
 use crate::image::config::MAX_CONFIG;
 use crate::image::manifest::MAX_MANIFEST;
-use crate::graph::{Base, BaseRequest, BaseSource};
-use crate::image::{
-    Descriptor, ImageConfig, ImageRef, Layer, Layout, Manifest, ManifestOrIndex, Platform,
-};
+use crate::image::{Descriptor, ImageConfig, ImageRef, Layer, Layout, Manifest, ManifestOrIndex, Platform};
 use crate::registry::{Problem, RegistryError, Repository};
 
 /// Looks up base images.
@@ -35,7 +33,9 @@ impl<'a> Resolver<'a> {
         let activity = self.events.begin(ActivityKind::Internal, format!("look up {}", request.source));
         let base = match &request.source {
             BaseSource::Registry(image) => self.from_registry(image, &request.platform).await,
-            BaseSource::Layout { path, selector } => from_layout(path, selector.as_deref(), &request.platform),
+            BaseSource::Layout { path, selector } => {
+                from_layout(path, selector.as_deref(), &request.platform)
+            }
         };
         let base = base.map_err(|source| BuildError::Base { image: request.source.clone(), source })?;
         activity.done();

@@ -111,7 +111,9 @@ pub enum BaseError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No registry may be asked, and the store does not have it.
-    #[error("it is not in the store, and `--offline` forbids to fetch it; build once without `--offline`, or name it as oci-layout://PATH")]
+    #[error(
+        "it is not in the store, and `--offline` forbids to fetch it; build once without `--offline`, or name it as oci-layout://PATH"
+    )]
     Offline,
     /// Its manifest makes no sense.
     #[error(transparent)]

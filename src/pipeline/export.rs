@@ -12,7 +12,7 @@ use crate::exec::contents::{Contents, ContentsError};
 use crate::exec::copy::{Placed, everything};
 use crate::exec::{Layers, StepError};
 use crate::image::{
-    ArchiveError, ArchiveKind, Bundle, ImageRef, Index, LayoutError, Layout, ManifestError, archive,
+    ArchiveError, ArchiveKind, Bundle, ImageRef, Index, Layout, LayoutError, ManifestError, archive,
 };
 use crate::layer::TarWriter;
 use crate::request::{BuildRequest, Destination, Output};
@@ -82,7 +82,12 @@ fn shown(destination: &Destination) -> PathBuf {
     }
 }
 
-fn write_one(output: &Output, layers: &Layers, image: &WholeImage, tags: &[ImageRef]) -> Result<(), ExportError> {
+fn write_one(
+    output: &Output,
+    layers: &Layers,
+    image: &WholeImage,
+    tags: &[ImageRef],
+) -> Result<(), ExportError> {
     match output {
         Output::Push => Ok(()),
         Output::Oci(Destination::Directory(path)) => {
@@ -125,7 +130,9 @@ fn write_archive(
 ) -> Result<(), ExportError> {
     let bundle = bundle(image, layers)?;
     match destination {
-        Destination::File(path) | Destination::Directory(path) => Ok(archive::save(path, kind, &bundle, tags)?),
+        Destination::File(path) | Destination::Directory(path) => {
+            Ok(archive::save(path, kind, &bundle, tags)?)
+        }
         Destination::Stdout => {
             archive::write(stdout()?, kind, &bundle, tags)?.flush()?;
             Ok(())
@@ -149,7 +156,8 @@ fn write_tar(destination: &Destination, layers: &Layers, image: &BuiltImage) -> 
         }
         Destination::File(path) | Destination::Directory(path) => {
             use std::os::unix::fs::PermissionsExt as _;
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let directory =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let file = tempfile::Builder::new()
                 .prefix(".incomplete-")
                 .permissions(std::fs::Permissions::from_mode(0o644))

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::BuildError;
 use crate::exec::{Clock, FileSystem, ImageLayer};
 use crate::graph::{Graph, HistoryItem, StepId};
-use crate::image::{
-    Descriptor, History, ImageFormat, Index, IndexEntry, Manifest, Platform, Time, history,
-};
+use crate::image::{Descriptor, History, ImageFormat, Index, IndexEntry, Manifest, Platform, Time, history};
 use crate::layer::Digest;
 use crate::request::BuildRequest;
 use crate::rootfs::Tree;
@@ -73,14 +71,20 @@ pub(super) fn assemble(
     config.created = config.history.last().and_then(|entry| entry.created).or(Some(clock.now));
     let bytes = config.to_bytes()?;
     let descriptor = Descriptor::new(format.config_type(), Digest::of(&bytes), bytes.len() as u64);
-    let manifest =
-        {
-            let layers = layers.iter().map(|layer| layer.layer.descriptor.clone()).collect();
-            Manifest::build(format, descriptor, layers, BTreeMap::new())?
-        };
+    let manifest = {
+        let layers = layers.iter().map(|layer| layer.layer.descriptor.clone()).collect();
+        Manifest::build(format, descriptor, layers, BTreeMap::new())?
+    };
     let manifest_bytes = manifest.to_bytes()?;
     let file_system = Arc::clone(&solved[solved.len() - 1]);
-    Ok(BuiltImage { layers, config: bytes, platform: config.platform(), manifest, manifest_bytes, file_system })
+    Ok(BuiltImage {
+        layers,
+        config: bytes,
+        platform: config.platform(),
+        manifest,
+        manifest_bytes,
+        file_system,
+    })
 }
 
 /// The history with a time for every entry: a layer's is when it was made, metadata takes that of the first new layer

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::BuildError;
-use crate::context::ignore::Ignore;
 use crate::context::Context;
+use crate::context::ignore::Ignore;
 use crate::dockerfile::{Dockerfile, Source, parse};
 use crate::event::Events;
 use crate::graph::NamedContext;

@@ -35,7 +35,11 @@ impl Drop for Sending {
 
 impl Pushes {
     /// Opens the repositories of the tags, if the image is to be pushed.
-    pub(super) fn begin(request: &BuildRequest, layers: &Layers, events: &Events) -> Result<Self, BuildError> {
+    pub(super) fn begin(
+        request: &BuildRequest,
+        layers: &Layers,
+        events: &Events,
+    ) -> Result<Self, BuildError> {
         let tags = if request.outputs.contains(&Output::Push) { request.tags.clone() } else { Vec::new() };
         let names: BTreeSet<&RepoName> = tags.iter().map(ImageRef::repository).collect();
         let repositories = names
@@ -50,7 +54,8 @@ impl Pushes {
         for step in graph.chain(graph.result) {
             for repository in &self.repositories {
                 let solution = solutions[step.position()].clone();
-                let (repository, layers, events) = (repository.clone(), self.layers.clone(), self.events.clone());
+                let (repository, layers, events) =
+                    (repository.clone(), self.layers.clone(), self.events.clone());
                 self.running.push(Sending(tokio::spawn(async move {
                     // A step that fails is reported by who waits for the image.
                     let Ok(solved) = solution.await else { return Ok(()) };
@@ -116,7 +121,8 @@ async fn send_layer(
 ) -> Result<(), BuildError> {
     let descriptor = &layer.layer.descriptor;
     let hex = descriptor.digest.hex();
-    let activity = events.begin(ActivityKind::Push, format!("push layer {} to {}", &hex[..12], repository.name()));
+    let activity =
+        events.begin(ActivityKind::Push, format!("push layer {} to {}", &hex[..12], repository.name()));
     let neighbours = match &layer.origin {
         Origin::Registry(name) => vec![name.clone()],
         _ => Vec::new(),

@@ -17,7 +17,9 @@ pub struct Owner {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OwnerError {
     /// The name is not in the file.
-    #[error("{kind} `{name}` is not in the image's {file}; use a number, or create the {kind} in an earlier RUN")]
+    #[error(
+        "{kind} `{name}` is not in the image's {file}; use a number, or create the {kind} in an earlier RUN"
+    )]
     Unknown {
         /// `user` or `group`.
         kind: &'static str,
@@ -106,7 +108,8 @@ mod tests {
     fn tree() -> Tree {
         let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:2000::/home/app:/bin/sh\nbroken:x\n";
         let group = "root:x:0:\nstaff:x:50:app\n";
-        let entries = ["etc/passwd", "etc/group"].map(|path| Entry::file(path, Metadata::with_mode(0o644), 1));
+        let entries =
+            ["etc/passwd", "etc/group"].map(|path| Entry::file(path, Metadata::with_mode(0o644), 1));
         let mut tree = Tree::empty();
         tree.apply(DiffId(Digest::of("")), &entries, |path| {
             let text = if path.ends_with("passwd") { passwd } else { group };

@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn giving_up_reaches_every_reader() {
         let (_directory, store) = store();
-        let incoming = store.receive_blob(&Descriptor::new(MediaType::ImageLayer, Digest::of("x"), 1)).unwrap();
+        let incoming =
+            store.receive_blob(&Descriptor::new(MediaType::ImageLayer, Digest::of("x"), 1)).unwrap();
         let mut reader = incoming.follow().unwrap();
         incoming.fail("the line went dead");
         assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap_err().to_string(), "the line went dead");

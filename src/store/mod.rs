@@ -132,9 +132,7 @@ impl Store {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        index
-            .write_to(&mut bytes)
-            .map_err(|source| StoreError::Index { path: path.clone(), source })?;
+        index.write_to(&mut bytes).map_err(|source| StoreError::Index { path: path.clone(), source })?;
         self.write_atomically(&path, &bytes)
     }
 
@@ -156,10 +154,8 @@ impl Store {
     /// Keeps the result of a step.
     pub fn keep_step<T: serde::Serialize>(&self, key: Digest, result: &T) -> Result<(), StoreError> {
         let path = self.root.join("steps").join(key.hex());
-        let bytes = serde_json::to_vec(result).map_err(|error| StoreError::Damaged {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let bytes = serde_json::to_vec(result)
+            .map_err(|error| StoreError::Damaged { path: path.clone(), reason: error.to_string() })?;
         self.write_atomically(&path, &bytes)
     }
 

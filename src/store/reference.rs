@@ -33,9 +33,11 @@ impl Store {
     pub fn reference(&self, name: &ImageRef) -> Result<Option<Descriptor>, StoreError> {
         let name = name.to_string();
         let index = self.read_index()?;
-        Ok(index.manifests.into_iter().find(|found| found.annotations.get(NAME) == Some(&name)).map(|found| {
-            Descriptor { annotations: BTreeMap::new(), ..found }
-        }))
+        Ok(index
+            .manifests
+            .into_iter()
+            .find(|found| found.annotations.get(NAME) == Some(&name))
+            .map(|found| Descriptor { annotations: BTreeMap::new(), ..found }))
     }
 
     /// Remembers what `name` stands for.

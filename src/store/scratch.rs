@@ -20,12 +20,14 @@ impl Scratch {
     /// Makes a directory in `parent`, and removes those of dead processes.
     pub(super) fn new(parent: &Path) -> Result<Self, StoreError> {
         sweep(parent)?;
-        let failed = |source| StoreError::Io { action: "create a directory in", path: parent.to_owned(), source };
+        let failed =
+            |source| StoreError::Io { action: "create a directory in", path: parent.to_owned(), source };
         // Locked before it gets its final name, so that nobody takes it for a dead one.
         let directory = tempfile::Builder::new().prefix("new-").tempdir_in(parent).map_err(failed)?;
         let lock = File::create(directory.path().join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
-        let name = directory.path().file_name().unwrap_or_default().to_string_lossy().replacen("new-", "run-", 1);
+        let name =
+            directory.path().file_name().unwrap_or_default().to_string_lossy().replacen("new-", "run-", 1);
         let path = parent.join(name);
         std::fs::rename(directory.keep(), &path).map_err(failed)?;
         Ok(Self { path, _lock: lock })

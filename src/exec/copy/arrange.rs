@@ -113,7 +113,10 @@ impl<'a> Arrangement<'a> {
     ) -> Result<(), CopyError> {
         let Node::Leaf(leaf) = node else { return Ok(()) };
         if self.is_directory(path) {
-            return Err(CopyError::FileOverDirectory { path: path.to_owned(), source_path: source.to_owned() });
+            return Err(CopyError::FileOverDirectory {
+                path: path.to_owned(),
+                source_path: source.to_owned(),
+            });
         }
         let mut metadata = owned(&leaf.metadata, rules);
         if let (Some(mode), false) = (&rules.mode, matches!(leaf.kind, LeafKind::Symlink(_))) {
@@ -136,7 +139,10 @@ impl<'a> Arrangement<'a> {
             None => matches!(self.base.get(path), Some(Node::Leaf(_))),
         };
         if in_the_way {
-            return Err(CopyError::DirectoryOverFile { path: path.to_owned(), source_path: source.to_owned() });
+            return Err(CopyError::DirectoryOverFile {
+                path: path.to_owned(),
+                source_path: source.to_owned(),
+            });
         }
         let mut metadata = owned(metadata, rules);
         if let Some(mode) = &rules.mode {

@@ -104,7 +104,8 @@ pub(super) fn is_environment(name: &str) -> bool {
 pub(super) fn proxies(build_args: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for name in PROXIES {
-        let value = build_args.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let value =
+            build_args.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         if let Some(value) = value {
             found.push((name.to_owned(), value.clone()));
             found.push((name.to_ascii_lowercase(), value.clone()));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::stage::{StageState, Text};
 use super::{Origin, Planner};
 use crate::dockerfile::{
-    Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, Word, expand_heredoc, nearest,
-    parse_chmod, ParseChmodError, RemoteSource,
+    Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, ParseChmodError, RemoteSource,
+    Word, expand_heredoc, nearest, parse_chmod,
 };
 use crate::graph::{CopyInput, CopyStep, Files, Located, Operation};
 use crate::image::history;
@@ -119,11 +119,13 @@ impl Planner<'_> {
                 heredoc.body.text.clone()
             };
             shown.push(format!("<<{}", heredoc.name));
-            sources.push(CopyInput::Inline { name: heredoc.name.clone(), text: Arc::from(body.into_bytes()) });
+            sources
+                .push(CopyInput::Inline { name: heredoc.name.clone(), text: Arc::from(body.into_bytes()) });
         }
         shown.push(destination.clone());
-        let into_directory =
-            destination.ends_with('/') || destination.ends_with("/.") || matches!(destination.as_str(), "" | ".");
+        let into_directory = destination.ends_with('/')
+            || destination.ends_with("/.")
+            || matches!(destination.as_str(), "" | ".");
         let operation = Operation::Copy(CopyStep {
             parent: state.top,
             sources,
@@ -158,14 +160,20 @@ impl Planner<'_> {
         self.files_named(state, name, word, text)
     }
 
-    fn stage_by_number(&mut self, state: &StageState, index: usize, word: &Word) -> Result<Files, Diagnostic> {
+    fn stage_by_number(
+        &mut self,
+        state: &StageState,
+        index: usize,
+        word: &Word,
+    ) -> Result<Files, Diagnostic> {
         if index >= state.index {
             let message = if index == state.index {
                 format!("cannot copy from stage {index}: it is this one")
             } else {
-                format!("invalid stage index {index}: the stages before this one are numbered from 0 to {}", {
-                    state.index.saturating_sub(1)
-                })
+                format!(
+                    "invalid stage index {index}: the stages before this one are numbered from 0 to {}",
+                    { state.index.saturating_sub(1) }
+                )
             };
             return Err(Diagnostic::error(Code::UnknownStage, message, word.span));
         }
@@ -198,7 +206,10 @@ impl Planner<'_> {
         word: &Word,
         text: &Text,
     ) -> Result<Files, Diagnostic> {
-        match self.origin(name, state.index, word.span).map_err(|error| self.with_stage_advice(error, word))? {
+        match self
+            .origin(name, state.index, word.span)
+            .map_err(|error| self.with_stage_advice(error, word))?
+        {
             Origin::Stage(index) => self.stage_files(index),
             Origin::Context(name) => Ok(Files::Context(Some(name))),
             Origin::Scratch => Ok(Files::Step(self.push(Operation::Scratch, text.place(word.span), None))),

@@ -82,9 +82,8 @@ impl StageState {
         let mut ports = Vec::new();
         for word in words {
             for port in expand_words(word, &self.environment, text.escape)?.words {
-                let spec = parse_port_spec(&port).map_err(|error| {
-                    Diagnostic::error(Code::InvalidValue, error.to_string(), word.span)
-                })?;
+                let spec = parse_port_spec(&port)
+                    .map_err(|error| Diagnostic::error(Code::InvalidValue, error.to_string(), word.span))?;
                 ports.extend(spec.ports());
             }
         }

@@ -159,9 +159,9 @@ impl<'a> Planner<'a> {
     /// The last stage of this name among the first `before`.
     fn stage_named(&self, name: &str, before: usize) -> Option<usize> {
         let stages = self.request.dockerfile.stages.iter().take(before);
-        let found = stages.rev().find(|stage| {
-            stage.name.as_ref().is_some_and(|found| found.text.eq_ignore_ascii_case(name))
-        });
+        let found = stages
+            .rev()
+            .find(|stage| stage.name.as_ref().is_some_and(|found| found.text.eq_ignore_ascii_case(name)));
         found.map(|stage| stage.index)
     }
 
@@ -170,7 +170,8 @@ impl<'a> Planner<'a> {
         if !self.stages.contains_key(&index) {
             self.depth += 1;
             if self.depth > MAX_STAGE_DEPTH {
-                let span = self.request.dockerfile.stages.get(index).map(|stage| stage.span).unwrap_or_default();
+                let span =
+                    self.request.dockerfile.stages.get(index).map(|stage| stage.span).unwrap_or_default();
                 let message = format!("more than {MAX_STAGE_DEPTH} stages build on each other");
                 let error = Diagnostic::error(Code::Unsupported, message, span);
                 return Err(in_dockerfile(&self.request, error));
@@ -263,7 +264,9 @@ impl<'a> Planner<'a> {
             let total = totals.get(stage).copied().unwrap_or_default();
             let name = self.request.dockerfile.stages.get(*stage).and_then(|stage| stage.name.as_ref());
             let prefix = match name {
-                Some(name) if several || self.request.dockerfile.stages.len() > 1 => format!("{} ", name.text),
+                Some(name) if several || self.request.dockerfile.stages.len() > 1 => {
+                    format!("{} ", name.text)
+                }
                 None if several => format!("stage-{stage} "),
                 _ => String::new(),
             };

@@ -1,7 +1,7 @@
 //! `RUN --mount`.
 
-use super::stage::{StageState, Text};
 use super::Planner;
+use super::stage::{StageState, Text};
 use crate::dockerfile::{Code, Diagnostic, Mount, Run, RunMount as Parsed};
 use crate::graph::{Files, RunMount};
 
@@ -15,7 +15,12 @@ impl Planner<'_> {
         run.mounts.iter().map(|mount| self.plan_mount(state, mount, text)).collect()
     }
 
-    fn plan_mount(&mut self, state: &StageState, parsed: &Parsed, text: &Text) -> Result<RunMount, Diagnostic> {
+    fn plan_mount(
+        &mut self,
+        state: &StageState,
+        parsed: &Parsed,
+        text: &Text,
+    ) -> Result<RunMount, Diagnostic> {
         let mount = parsed.resolve(&state.environment, text.escape)?;
         let from = match (&parsed.from, &mount) {
             (Some(word), _) => {
@@ -31,7 +36,9 @@ impl Planner<'_> {
     fn refuse_later_mount(&self, state: &StageState, parsed: &Parsed) -> Result<(), Diagnostic> {
         let Some(word) = &parsed.from else { return Ok(()) };
         let stages = &self.request.dockerfile.stages;
-        if self.stage_named(&word.text, state.index).is_some() || self.stage_named(&word.text, stages.len()).is_none() {
+        if self.stage_named(&word.text, state.index).is_some()
+            || self.stage_named(&word.text, stages.len()).is_none()
+        {
             return Ok(());
         }
         let current = stages.get(state.index).and_then(|stage| stage.name.as_ref());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::arguments::{Environment, TRIGGER_ESCAPE, is_environment};
 use super::{MAX_TRIGGERS, Origin, Planner, in_dockerfile};
 use crate::dockerfile::{
-    ArgDeclaration, Code, Diagnostic, Diagnostics, Escape, Instruction, Located, Source, Span, Variables, Word,
-    expand, parse_onbuild,
+    ArgDeclaration, Code, Diagnostic, Diagnostics, Escape, Instruction, Located, Source, Span, Variables,
+    Word, expand, parse_onbuild,
 };
 use crate::graph::{BaseSource, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep};
 use crate::image::{ImageConfig, Platform, history};
@@ -133,7 +133,8 @@ impl Planner<'_> {
             }
             Origin::Image(source) => self.begin_with_image(index, source, platform, place, label),
             Origin::Context(name) => {
-                let message = format!("the build context `{name}` is a directory, which no stage can begin with");
+                let message =
+                    format!("the build context `{name}` is a directory, which no stage can begin with");
                 let advice = format!("begin with `FROM scratch` and `COPY --from={name} / /`");
                 Err(here(Diagnostic::error(Code::Unsupported, message, stage.base.span).advise(advice)))
             }
@@ -168,8 +169,12 @@ impl Planner<'_> {
         let triggers = std::mem::take(&mut state.config.config.on_build);
         let stage = &self.request.dockerfile.stages[state.index];
         if triggers.len() > MAX_TRIGGERS {
-            let message = format!("the base has {} ONBUILD triggers; {MAX_TRIGGERS} is the limit", triggers.len());
-            return Err(in_dockerfile(&self.request, Diagnostic::error(Code::Unsupported, message, stage.base.span)));
+            let message =
+                format!("the base has {} ONBUILD triggers; {MAX_TRIGGERS} is the limit", triggers.len());
+            return Err(in_dockerfile(
+                &self.request,
+                Diagnostic::error(Code::Unsupported, message, stage.base.span),
+            ));
         }
         for trigger in triggers {
             let source = Source::new(format!("ONBUILD trigger of {}", stage.base.text), trigger);
@@ -270,8 +275,7 @@ impl Planner<'_> {
             return Ok(());
         }
         let user = state.config.config.user.clone();
-        let operation =
-            Operation::WorkingDirectory(WorkingDirectoryStep { parent: state.top, path, user });
+        let operation = Operation::WorkingDirectory(WorkingDirectoryStep { parent: state.top, path, user });
         let label = (state.index, created_by.clone());
         let step = self.push(operation, text.place(instruction.span), Some(label));
         state.record_step(created_by, step);
