@@ -30,7 +30,7 @@ pub(crate) const CAPABILITY: &str = "security.capability";
 
 /// Why changes cannot be written down.
 #[derive(Debug, thiserror::Error)]
-pub enum DiffError {
+pub(crate) enum DiffError {
     /// Something cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {

@@ -36,7 +36,7 @@ const BUFFER: usize = 256 << 10;
 
 /// What unpacking makes of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Form {
+pub(crate) enum Form {
     /// One directory of an overlay: removals become whiteout devices and opaque marks.
     Layer {
         /// Whether no layer is below it, so that removals mean nothing.
@@ -48,7 +48,7 @@ pub enum Form {
 
 /// What is left to say or to do after unpacking.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     /// What was left out.
     pub warnings: BTreeSet<Warning>,
     /// Directories that entries lie in but that the layer does not describe: lower layers decide what they are.
@@ -60,18 +60,18 @@ pub struct Unpacked {
 
 impl Unpacked {
     /// Whether the layer needs nothing of its lower layers.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.implied.is_empty() && self.borrowed.is_empty()
     }
 }
 
 /// A path of any bytes that can be written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct BytePath(Vec<u8>);
+pub(crate) struct BytePath(Vec<u8>);
 
 impl BytePath {
     /// As a path.
-    pub fn as_path(&self) -> &Path {
+    pub(crate) fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
     }
 }
@@ -117,7 +117,7 @@ impl fmt::Display for Warning {
 
 /// Why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
+pub(crate) enum UnpackError {
     /// It is no valid tar.
     #[error(transparent)]
     Tar(#[from] TarError),

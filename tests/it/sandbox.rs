@@ -1,9 +1,13 @@
 //! Commands in sandboxes, and the layers that come of them. The rootfs is Debian's `busybox-static`.
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Cursor, Read};
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Cursor, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use cooper::cancel::Cancel;
 use cooper::exec::sandbox::{
@@ -14,6 +18,9 @@ use cooper::layer::{Digest, Entry, EntryKind, Metadata, TarReader, TarWriter};
 use tempfile::TempDir;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_cooper");
+
+/// What the reason of the sandboxes is to end with, where it is not the usual.
+const EXPECTED_IDS: &str = "COOPER_TEST_EXPECTED_IDS";
 
 const BOTH: [Isolation; 2] = [Isolation::Overlay, Isolation::Userns];
 
@@ -107,7 +114,25 @@ impl Fixture {
     }
 
     fn sandbox(&self, isolation: Isolation) -> Sandbox {
-        Sandbox::choose(IsolationChoice::Only(isolation), self.store.path(), Path::new(HELPER)).unwrap()
+        let sandbox =
+            Sandbox::choose(IsolationChoice::Only(isolation), self.store.path(), Path::new(HELPER)).unwrap();
+        let ids = std::env::var(EXPECTED_IDS).unwrap_or("all ids mapped to themselves".into());
+        assert!(sandbox.reason().ends_with(&ids), "{}", sandbox.reason());
+        sandbox
+    }
+
+    /// Where `layers` and `builds` are: below a directory named after the id map.
+    fn directory(&self) -> PathBuf {
+        let maps = std::fs::read_dir(self.store.path().join("rootfs")).unwrap();
+        maps.map(|map| map.unwrap().path()).next().unwrap()
+    }
+
+    fn layers(&self) -> usize {
+        std::fs::read_dir(self.directory().join("layers")).unwrap().count()
+    }
+
+    fn builds(&self) -> usize {
+        std::fs::read_dir(self.directory().join("builds")).unwrap().count()
     }
 
     fn rootfs(&self, isolation: Isolation, layers: &[Vec<u8>]) -> Rootfs {
@@ -566,8 +591,7 @@ fn cancelling_kills_everything_and_removes_what_was_made() {
         assert!(!is_running("7655"), "{isolation}");
         drop(rootfs);
     }
-    let builds = fixture.store.path().join("rootfs/whole/builds");
-    assert_eq!(std::fs::read_dir(builds).unwrap().count(), 0);
+    assert_eq!(fixture.builds(), 0);
 }
 
 #[test]
@@ -586,6 +610,8 @@ fn mounts_leave_nothing_behind() {
     let fixture = Fixture::new();
     let outside = TempDir::new().unwrap();
     std::fs::write(outside.path().join("file"), "outside").unwrap();
+    // The namespace's root may be somebody else outside.
+    std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     for isolation in BOTH {
         let mut rootfs = fixture.rootfs(isolation, &[base()]);
         let bind = |target: &str, source: &str, access| Mount {
@@ -726,10 +752,9 @@ fn layers_are_unpacked_once_and_a_broken_one_never() {
         let error = fixture.try_rootfs(isolation, &[broken.clone()]).unwrap_err();
         assert!(chain(&error).contains("incomplete"), "{}", chain(&error));
     }
-    let layers = fixture.store.path().join("rootfs/whole/layers");
-    assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 0);
+    assert_eq!(fixture.layers(), 0);
     drop(fixture.rootfs(Isolation::Overlay, &[base()]));
-    assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 1);
+    assert_eq!(fixture.layers(), 1);
     let known = LayerSource {
         chain: Digest::of(Digest::of(base()).to_string()),
         open: Box::new(|| panic!("opened")),
@@ -741,7 +766,7 @@ fn layers_are_unpacked_once_and_a_broken_one_never() {
     };
     let error = fixture.sandbox(Isolation::Overlay).rootfs(vec![failing], &fixture.cancel).unwrap_err();
     assert!(chain(&error).ends_with("corrupt blob"), "{}", chain(&error));
-    assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 1);
+    assert_eq!(fixture.layers(), 1);
 }
 
 /// A source that finds at its end that it is corrupt.
@@ -779,4 +804,55 @@ fn a_command_cannot_see_or_change_the_builder() {
             assert!(!exit.success(), "{isolation}: {script}: {printed}");
         }
     }
+}
+
+#[test]
+fn all_of_this_works_with_the_capabilities_of_cri_o() {
+    let allowed =
+        "-all,+chown,+dac_override,+fsetid,+fowner,+setgid,+setuid,+setpcap,+net_bind_service,+kill";
+    let output = Command::new("setpriv")
+        .args(["--bounding-set", allowed])
+        .arg(std::env::current_exe().unwrap())
+        .args(["sandbox::", "--skip", "all_of_this_works"])
+        .env(EXPECTED_IDS, "ids shifted by one")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+#[ignore = "started by the test below, and killed"]
+fn a_builder_to_be_killed() {
+    let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
+    let sandbox = Sandbox::choose(IsolationChoice::Auto, Path::new(&store), Path::new(HELPER)).unwrap();
+    let cancel = Cancel::new().unwrap();
+    let mut rootfs = sandbox.rootfs(vec![layer(Digest::of("base"), base())], &cancel).unwrap();
+    let mut tell = |_, bytes: &[u8]| eprint!("{}", String::from_utf8_lossy(bytes));
+    rootfs.run(&shell("setsid sleep 7656 & echo working; sleep 7656"), &mut tell, &cancel).unwrap();
+}
+
+#[test]
+fn nothing_outlives_a_builder_that_is_killed() {
+    let fixture = Fixture::new();
+    let mut builder = Command::new(std::env::current_exe().unwrap())
+        .args(["sandbox::a_builder_to_be_killed", "--exact", "--ignored", "--nocapture"])
+        .env("COOPER_TEST_STORE", fixture.store.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(builder.stderr.take().unwrap()).lines();
+    assert!(printed.any(|line| line.unwrap() == "working"));
+    assert!(is_running("7656"));
+    builder.kill().unwrap();
+    assert_eq!(builder.wait().unwrap().signal(), Some(9));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while is_running("7656") {
+        assert!(std::time::Instant::now() < deadline, "the command lives on");
+        std::thread::yield_now();
+    }
+    // The next build tidies up.
+    assert_eq!(fixture.builds(), 2);
+    let sandbox = Sandbox::choose(IsolationChoice::Auto, fixture.store.path(), Path::new(HELPER)).unwrap();
+    assert_eq!((sandbox.isolation(), fixture.builds(), fixture.layers()), (Isolation::Overlay, 0, 1));
 }
