@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cooper::cancel::Cancel;
 use cooper::exec::sandbox::{
@@ -564,11 +565,28 @@ fn daemons_do_not_outlive_their_command() {
     let fixture = Fixture::new();
     for isolation in BOTH {
         let mut rootfs = fixture.rootfs(isolation, &[base()]);
-        let script = "setsid sh -c 'while :; do sleep 7654; done' & \
-                      (setsid sleep 7654 >/dev/null 2>&1 &); sleep 7654 & echo started";
-        assert_eq!(fixture.succeed(&mut rootfs, script), "started\n");
-        assert!(!is_running("7654"), "{isolation}");
+        let seconds = unique(1);
+        let script = format!(
+            "setsid sh -c 'while :; do sleep {seconds}; done' & \
+             (setsid sleep {seconds} >/dev/null 2>&1 &); sleep {seconds} & echo started"
+        );
+        assert_eq!(fixture.succeed(&mut rootfs, &script), "started\n");
+        assert!(!is_running(&seconds), "{isolation}");
     }
+}
+
+#[track_caller]
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// A long time to sleep, in seconds, by which a process is recognised.
+fn unique(number: u32) -> String {
+    format!("{}{number}", std::process::id())
 }
 
 /// Whether any process has this argument.
@@ -585,10 +603,11 @@ fn cancelling_kills_everything_and_removes_what_was_made() {
     for isolation in BOTH {
         let cancel = Cancel::new().unwrap();
         let mut rootfs = fixture.rootfs(isolation, &[base()]);
-        let spec = shell("setsid sleep 7655 & echo up; sleep 7655");
+        let seconds = unique(2);
+        let spec = shell(&format!("setsid sleep {seconds} & echo up; sleep {seconds}"));
         let error = rootfs.run(&spec, &mut |_, _| cancel.cancel(), &cancel).unwrap_err();
         assert!(matches!(error, SandboxError::Cancelled), "{error:?}");
-        assert!(!is_running("7655"), "{isolation}");
+        assert!(!is_running(&seconds), "{isolation}");
         drop(rootfs);
     }
     assert_eq!(fixture.builds(), 0);
@@ -749,7 +768,7 @@ fn layers_are_unpacked_once_and_a_broken_one_never() {
         tar
     };
     for isolation in BOTH {
-        let error = fixture.try_rootfs(isolation, &[broken.clone()]).unwrap_err();
+        let error = fixture.try_rootfs(isolation, std::slice::from_ref(&broken)).unwrap_err();
         assert!(chain(&error).contains("incomplete"), "{}", chain(&error));
     }
     assert_eq!(fixture.layers(), 0);
@@ -813,11 +832,109 @@ fn all_of_this_works_with_the_capabilities_of_cri_o() {
     let output = Command::new("setpriv")
         .args(["--bounding-set", allowed])
         .arg(std::env::current_exe().unwrap())
-        .args(["sandbox::", "--skip", "all_of_this_works"])
+        .args(["sandbox::", "--skip", "all_of_this_works", "--skip", "sandbox::where_"])
         .env(EXPECTED_IDS, "ids shifted by one")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Runs tests of this file, with `--ignored` perhaps, as a shell in other surroundings starts them.
+fn elsewhere(program: &str, arguments: &[&str], setup: &str, tests: &[&str], store: &Path) {
+    let output = Command::new(program)
+        .args(arguments)
+        .args(["sh", "-ec", &format!(r#"{setup}; exec "$@""#), "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(tests)
+        .env("COOPER_TEST_STORE", store)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains("running 0 tests"), "{text}");
+}
+
+#[test]
+fn where_the_runtime_masks_proc_the_pods_own_is_bound() {
+    // A new instance would show what is masked, so the kernel refuses it.
+    elsewhere(
+        "unshare",
+        &["--mount"],
+        "mount -t tmpfs none /proc/bus",
+        &[
+            "sandbox::exit_codes",
+            "sandbox::daemons",
+            "sandbox::a_command_cannot",
+            "sandbox::each_commit",
+            "sandbox::processes_of_the_pod",
+            "--include-ignored",
+        ],
+        Path::new("/"),
+    );
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn processes_of_the_pod() {
+    let fixture = Fixture::new();
+    let mut rootfs = fixture.rootfs(Isolation::Overlay, &[base()]);
+    let seen = format!("test -d /proc/{} && ! test -e /proc/bus/x", std::process::id());
+    fixture.succeed(&mut rootfs, &seen);
+}
+
+#[test]
+fn where_the_store_is_on_an_overlay_a_plain_directory_does() {
+    let directory = TempDir::new().unwrap();
+    let setup = r#"cd "$COOPER_TEST_STORE"; mkdir lower upper work store
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none store
+        export COOPER_TEST_STORE="$COOPER_TEST_STORE/store""#;
+    let tests = ["sandbox::on_an_overlay", "--ignored"];
+    elsewhere("unshare", &["--mount"], setup, &tests, directory.path());
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn on_an_overlay() {
+    let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
+    let store = Path::new(&store);
+    let sandbox = Sandbox::choose(IsolationChoice::Auto, store, Path::new(HELPER)).unwrap();
+    assert_eq!(sandbox.isolation(), Isolation::Userns);
+    assert!(
+        sandbox.reason().starts_with("mounting an overlay in the store is refused"),
+        "{}",
+        sandbox.reason()
+    );
+    let cancel = Cancel::new().unwrap();
+    let mut rootfs = sandbox.rootfs(vec![layer(Digest::of("base"), base())], &cancel).unwrap();
+    let script = "rm -r /data/sub; ln /data/one /data/eins; chmod 600 /data/one";
+    assert!(rootfs.run(&shell(script), &mut |_, _| {}, &cancel).unwrap().success());
+    let mut tar = Vec::new();
+    rootfs.commit(None, &mut tar, &cancel).unwrap();
+    let expected =
+        ["dir 755 0:0 data", "file 600 0:0 data/eins [one]", "hard data/one = data/eins", "gone data/sub"];
+    assert_eq!(listing(&tar), expected);
+    let choice = IsolationChoice::Only(Isolation::Overlay);
+    let error = Sandbox::choose(choice, store, Path::new(HELPER)).unwrap_err();
+    assert!(error.to_string().contains("volumes: [{name: store, emptyDir: {}}]"), "{error}");
+}
+
+#[test]
+fn where_namespaces_are_forbidden_the_error_says_what_to_change() {
+    let directory = TempDir::new().unwrap();
+    let setup = "echo 0 >/proc/sys/user/max_user_namespaces";
+    let tests = ["sandbox::without_namespaces", "--ignored"];
+    elsewhere("unshare", &["--user", "--map-root-user"], setup, &tests, directory.path());
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn without_namespaces() {
+    let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
+    let error =
+        Sandbox::choose(IsolationChoice::Auto, Path::new(&store), Path::new(HELPER)).unwrap_err().to_string();
+    for part in ["making a user namespace is refused", "seccompProfile: {type: Unconfined}", "emptyDir: {}"] {
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]
@@ -828,29 +945,29 @@ fn a_builder_to_be_killed() {
     let cancel = Cancel::new().unwrap();
     let mut rootfs = sandbox.rootfs(vec![layer(Digest::of("base"), base())], &cancel).unwrap();
     let mut tell = |_, bytes: &[u8]| eprint!("{}", String::from_utf8_lossy(bytes));
-    rootfs.run(&shell("setsid sleep 7656 & echo working; sleep 7656"), &mut tell, &cancel).unwrap();
+    let seconds = std::env::var("COOPER_TEST_SECONDS").unwrap();
+    let script = format!("setsid sleep {seconds} & echo working; sleep {seconds}");
+    rootfs.run(&shell(&script), &mut tell, &cancel).unwrap();
 }
 
 #[test]
 fn nothing_outlives_a_builder_that_is_killed() {
     let fixture = Fixture::new();
+    let seconds = unique(3);
     let mut builder = Command::new(std::env::current_exe().unwrap())
         .args(["sandbox::a_builder_to_be_killed", "--exact", "--ignored", "--nocapture"])
         .env("COOPER_TEST_STORE", fixture.store.path())
+        .env("COOPER_TEST_SECONDS", &seconds)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut printed = BufReader::new(builder.stderr.take().unwrap()).lines();
     assert!(printed.any(|line| line.unwrap() == "working"));
-    assert!(is_running("7656"));
+    wait_until(|| is_running(&seconds));
     builder.kill().unwrap();
     assert_eq!(builder.wait().unwrap().signal(), Some(9));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while is_running("7656") {
-        assert!(std::time::Instant::now() < deadline, "the command lives on");
-        std::thread::yield_now();
-    }
+    wait_until(|| !is_running(&seconds));
     // The next build tidies up.
     assert_eq!(fixture.builds(), 2);
     let sandbox = Sandbox::choose(IsolationChoice::Auto, fixture.store.path(), Path::new(HELPER)).unwrap();
