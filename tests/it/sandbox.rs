@@ -509,6 +509,44 @@ fn changes_become_the_same_layer_in_every_isolation() {
 }
 
 #[test]
+fn rough_commands_leave_something_that_can_be_recorded() {
+    let fixture = Fixture::new();
+    for (script, expected) in [
+        (
+            "rm -rf /* 2>/dev/null; true",
+            &["gone bin", "gone data", "dir 755 0:0 etc", "gone etc/group", "gone etc/passwd", "gone tmp"][..],
+        ),
+        (
+            "mkdir /d; cd /d; i=0; while test $i -lt 300; do mkdir d; cd d; i=$((i+1)); done; rm -r /d; touch -d @1 /",
+            &[],
+        ),
+        (
+            "mkdir -p /a/b; echo x >/a/b/c; chmod 0 /a/b/c /a/b /a",
+            &["dir 0 0:0 a", "dir 0 0:0 a/b", "file 0 0:0 a/b/c [x]"],
+        ),
+        ("touch \"/tmp/$(printf 'a\\nb\\377')\"; rm /tmp/*; touch -d @1000000000 /tmp", &[]),
+        (
+            "i=0; while test $i -lt 2000; do echo $i >/tmp/f$i; i=$((i+1)); done; rm /tmp/f*",
+            &["dir 1777 0:0 tmp"],
+        ),
+        (
+            "ln -sfn /nowhere /etc/mtab; mkdir /proc/x 2>/dev/null; mkdir /dev/x",
+            &["dir 755 0:0 etc", "link 0:0 etc/mtab -> /nowhere"],
+        ),
+    ] {
+        let tars = BOTH.map(|isolation| {
+            let mut rootfs = fixture.rootfs(isolation, &[base()]);
+            let (_, printed) = fixture.run(&mut rootfs, script);
+            let mut tar = Vec::new();
+            rootfs.commit(Some(1_000_000_001), &mut tar, &fixture.cancel).unwrap();
+            assert_eq!(listing(&tar), expected, "{isolation}: {script}: {printed}");
+            tar
+        });
+        assert!(tars[0] == tars[1], "{script}");
+    }
+}
+
+#[test]
 fn each_commit_holds_what_came_after_the_one_before() {
     let fixture = Fixture::new();
     for isolation in BOTH {
