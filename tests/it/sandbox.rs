@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Cursor, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cooper::cancel::Cancel;
@@ -988,11 +988,22 @@ fn a_builder_to_be_killed() {
     rootfs.run(&shell(&script), &mut tell, &cancel).unwrap();
 }
 
+/// A process that does not outlive the test, should that fail.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is as well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn nothing_outlives_a_builder_that_is_killed() {
     let fixture = Fixture::new();
     let seconds = unique(3);
-    let mut builder = Command::new(std::env::current_exe().unwrap())
+    let builder = Command::new(std::env::current_exe().unwrap())
         .args(["sandbox::a_builder_to_be_killed", "--exact", "--ignored", "--nocapture"])
         .env("COOPER_TEST_STORE", fixture.store.path())
         .env("COOPER_TEST_SECONDS", &seconds)
@@ -1000,11 +1011,12 @@ fn nothing_outlives_a_builder_that_is_killed() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut printed = BufReader::new(builder.stderr.take().unwrap()).lines();
+    let mut builder = Guarded(builder);
+    let mut printed = BufReader::new(builder.0.stderr.take().unwrap()).lines();
     assert!(printed.any(|line| line.unwrap() == "working"));
     wait_until(|| is_running(&seconds));
-    builder.kill().unwrap();
-    assert_eq!(builder.wait().unwrap().signal(), Some(9));
+    builder.0.kill().unwrap();
+    assert_eq!(builder.0.wait().unwrap().signal(), Some(9));
     wait_until(|| !is_running(&seconds));
     // The next build tidies up.
     assert_eq!(fixture.builds(), 2);
