@@ -68,7 +68,7 @@ impl Sandbox {
         let overlay = choice != IsolationChoice::Only(Isolation::Userns);
         let build = directory.begin()?;
         let probed = helpers.perform(Operation::Probe { scratch: build.join(""), overlay });
-        drop(build);
+        build.end(&helpers)?;
         directory.sweep(&helpers)?;
         let (isolation, reason) = match (probed, choice) {
             (Ok(_), IsolationChoice::Only(isolation)) => (isolation, "as asked for".to_owned()),

@@ -77,7 +77,7 @@ impl Command {
         let argv = spec.argv.iter().cloned().map(c_string).collect::<Result<_, _>>()?;
         let env =
             env.iter().map(|(name, value)| c_string(format!("{name}={value}"))).collect::<Result<_, _>>()?;
-        Ok(Self { candidates, argv, env, cwd, identity, groups, program })
+        Ok(Self { program, candidates, argv, env, cwd, identity, groups })
     }
 
     /// Starts it; `null` is its standard input. An error of the start itself is reported, not left to its exit code.

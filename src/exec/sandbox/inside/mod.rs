@@ -76,7 +76,7 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
             enter_mounts()?;
             let layer = open_directory(&directory)?;
             let lower = overlay::mount_lowers(&lowers, &scratch).during(|| "mount the lower layers")?;
-            unpack::amend(layer.as_fd(), lower.as_fd(), &unpacked).map_err(layer_failure)?;
+            unpack::amend(layer.as_fd(), lower.as_fd(), &unpacked).map_err(|error| layer_failure(&error))?;
         }
         Operation::Baseline { root, fingerprints, baseline } => {
             let root = open_directory(&root)?;
@@ -140,7 +140,7 @@ fn unpack_into(directory: &Path, form: Form, fingerprints: Option<&Path>) -> Res
             unpacked
         }
     };
-    unpacked.map(Answer::Unpacked).map_err(layer_failure)
+    unpacked.map(Answer::Unpacked).map_err(|error| layer_failure(&error))
 }
 
 fn write_diff(root: &Root, scratch: &Path, latest_mtime: Option<i64>) -> Result<Answer, Failure> {
@@ -166,14 +166,14 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     beneath::open_exactly(CWD, path, flags).during(|| format!("open `{}`", path.display()))
 }
 
-fn layer_failure(error: UnpackError) -> Failure {
-    match &error {
+fn layer_failure(error: &UnpackError) -> Failure {
+    match error {
         // The disk is full, or the like: not the layer's fault.
         UnpackError::Make { path, source } if source.raw_os_error().is_some() => {
             Failure::step(format!("unpack `{}`", path.display()), source)
         }
         UnpackError::Note(source) => Failure::step("note fingerprints", source),
-        _ => Failure::Layer(chain(&error)),
+        _ => Failure::Layer(chain(error)),
     }
 }
 

@@ -88,16 +88,13 @@ pub(super) fn assemble(
 /// Makes `root` the root of this process, and lets go of the old one.
 pub(super) fn enter(root: &OwnedFd) -> Result<(), Failure> {
     rustix::process::fchdir(root).during(|| "enter the rootfs")?;
-    match rustix::process::pivot_root(".", ".") {
-        Ok(()) => {
-            // The old root lies on top of the new one now.
-            rustix::mount::unmount(".", UnmountFlags::DETACH).during(|| "leave the builder's root")?;
-        }
+    if rustix::process::pivot_root(".", ".").is_ok() {
+        // The old root lies on top of the new one now.
+        rustix::mount::unmount(".", UnmountFlags::DETACH).during(|| "leave the builder's root")?;
+    } else {
         // containerd's seccomp profile never lets it through.
-        Err(_) => {
-            rustix::mount::mount_move(".", "/").during(|| "move the rootfs to `/`")?;
-            rustix::process::chroot(".").during(|| "make the rootfs `/`")?;
-        }
+        rustix::mount::mount_move(".", "/").during(|| "move the rootfs to `/`")?;
+        rustix::process::chroot(".").during(|| "make the rootfs `/`")?;
     }
     rustix::process::chdir("/").during(|| "enter `/`")
 }

@@ -85,7 +85,7 @@ fn write_files(run: &Run) -> Result<(), Failure> {
     let mut hosts =
         format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", run.spec.hostname);
     for (address, name) in &run.spec.extra_hosts {
-        hosts.push_str(&format!("{address}\t{name}\n"));
+        hosts.extend([address, "\t", name, "\n"]);
     }
     for (name, text) in [("hosts", &hosts), ("resolv.conf", &run.resolv_conf)] {
         let path = run.scratch.join(name);
