@@ -1,5 +1,7 @@
 //! Tests of the library and the program as a whole; one module per subject.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod build;
 mod registry;
 mod registry_client;
