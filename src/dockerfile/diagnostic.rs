@@ -45,17 +45,23 @@ pub struct Diagnostics {
 /// A [`Diagnostic`] as programs read it: with the place spelled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlacedDiagnostic<'a> {
-    /// What is said.
-    #[serde(flatten)]
-    pub diagnostic: &'a Diagnostic,
+    /// What it is about: the name of a lint rule or of a kind of error.
+    pub rule: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: &'a str,
     /// Name of the source.
     pub file: &'a str,
     /// Where it begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub start: Option<LineColumn>,
-    /// Where it ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where it ends: at the character behind the last one.
     pub end: Option<LineColumn>,
+    /// The line where it begins.
+    pub source: Option<&'a str>,
+    /// What to do about it.
+    pub advice: Option<&'a str>,
 }
 
 impl Diagnostic {
@@ -98,10 +104,14 @@ impl Diagnostic {
     /// The diagnostic with its place spelled out, to be serialised.
     pub fn placed<'a>(&'a self, source: &'a Source) -> PlacedDiagnostic<'a> {
         PlacedDiagnostic {
-            diagnostic: self,
+            rule: self.code,
+            severity: self.severity,
+            message: &self.message,
             file: source.name(),
             start: self.span.map(|span| source.line_column(span.start)),
             end: self.span.map(|span| source.line_column(span.end)),
+            source: self.span.map(|span| source.slice(source.lines_of(Span::at(span.start)))),
+            advice: self.advice.as_deref(),
         }
     }
 }

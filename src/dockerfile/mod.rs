@@ -35,7 +35,7 @@ pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, PlacedDiagnostic, Severity};
 pub use directive::{Check, Directives, Escape, ParseCheckError, Rules};
 pub use expand::{Expanded, ExpandedWords, Undefined, Variables, expand, expand_heredoc, expand_words};
-pub use lint::{LintOptions, lint, lint_violation, undefined_variable};
+pub use lint::{BaseImage, LintOptions, lint, lint_violation, undefined_variable};
 pub use parse::{parse, parse_onbuild};
 pub use remote::RemoteSource;
 pub use source::{LineColumn, Source, Span};

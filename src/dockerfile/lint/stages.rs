@@ -1,7 +1,8 @@
 //! `FROM` lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::BaseImage;
 use super::globals::{Base, Globals};
 use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::code::Code;
@@ -12,7 +13,12 @@ use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::word::Word;
 use crate::image::{ImageRef, Platform};
 
-pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(
+    dockerfile: &Dockerfile,
+    globals: &Globals,
+    bases: &BTreeMap<usize, BaseImage>,
+    found: &mut Vec<Diagnostic>,
+) {
     let escape = dockerfile.directives.escape;
     let mut names = BTreeSet::new();
     for stage in &dockerfile.stages {
@@ -25,6 +31,20 @@ pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<
             check_arguments(platform, globals, escape, found);
             check_platform(platform, stage, found);
         }
+        if let (Base::Image(name), Some(image)) = (globals.base(stage), bases.get(&stage.index)) {
+            check_image(name, image, stage, found);
+        }
+    }
+}
+
+/// `InvalidBaseImagePlatform`. Variants and versions are not compared: machines run those of their elders.
+fn check_image(name: &str, image: &BaseImage, stage: &Stage, found: &mut Vec<Diagnostic>) {
+    let (actual, wanted) = (&image.platform, &image.wanted);
+    if actual.os() != wanted.os() || actual.architecture() != wanted.architecture() {
+        let message = format!(
+            "Base image {name} was pulled with platform \"{actual}\", expected \"{wanted}\" for current build"
+        );
+        found.push(Diagnostic::warning(Code::InvalidBaseImagePlatform, message, stage.base.span));
     }
 }
 
