@@ -1,5 +1,4 @@
+//! See `cooper_fuzz::parser`.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let text = String::from_utf8_lossy(data);
-    let _ = cooper::dockerfile::parse(cooper::dockerfile::Source::new("x", text));
-});
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cooper_fuzz::parser(data));

@@ -90,11 +90,21 @@ fn check(arguments: &CheckArguments) -> Result<Checked, String> {
 }
 
 fn print_text(checked: &Checked) -> io::Result<()> {
+    let width = columns();
     let mut output = anstream::stdout().lock();
     for diagnostic in &checked.diagnostics {
-        writeln!(output, "{}\n", diagnostic.render(&checked.source, true))?;
+        writeln!(output, "{}\n", diagnostic.render_within(width, &checked.source, true))?;
     }
     writeln!(output, "{}", summary(checked))
+}
+
+/// The width of the terminal; of a file, one that cuts nothing.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0)
+        .unwrap_or(usize::from(u16::MAX))
 }
 
 fn print_json(checked: &Checked) -> io::Result<()> {

@@ -9,6 +9,12 @@ use serde::Serialize;
 use super::code::Code;
 use super::source::{LineColumn, Source, Span};
 
+/// Columns where the width of what is written to is not known.
+const DEFAULT_WIDTH: usize = 140;
+
+/// Less than this leaves no room for a source line.
+const MIN_WIDTH: usize = 40;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,7 +90,13 @@ impl Diagnostic {
 
     /// The diagnostic as text of several lines: message, place, the source lines with the words underlined, advice.
     pub fn render(&self, source: &Source, colour: bool) -> String {
+        self.render_within(DEFAULT_WIDTH, source, colour)
+    }
+
+    /// The same for a terminal of so many columns: of longer source lines only the part that matters is shown.
+    pub fn render_within(&self, width: usize, source: &Source, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = renderer.term_width(width.max(MIN_WIDTH));
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,

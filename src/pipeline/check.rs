@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::BuildError;
 use super::inputs::Inputs;
+use crate::context::ignore::Ignore;
 use crate::dockerfile::{
     BaseImage, Check, Code, Diagnostic, Diagnostics, Dockerfile, LintOptions, Severity, Source, lint,
-    lint_violation,
+    lint_violation, parse_partly,
 };
-use crate::context::ignore::Ignore;
 use crate::event::Events;
 use crate::graph::{Base, Bases, Graph, Operation, PlanRequest, Planned, plan};
 use crate::image::{ImageConfig, Platform};
@@ -36,16 +36,33 @@ impl Checked {
 pub fn check(request: &BuildRequest) -> Result<Checked, BuildError> {
     let inputs = match Inputs::open(request) {
         Ok(inputs) => inputs,
-        Err(BuildError::Dockerfile(diagnostics)) => {
-            let source = Arc::clone(diagnostics.source());
-            return Ok(Checked { source, diagnostics: diagnostics.iter().cloned().collect() });
-        }
+        Err(BuildError::Dockerfile(diagnostics)) => return Ok(check_partly(&diagnostics)),
         Err(error) => return Err(error),
     };
     let mut diagnostics = inputs.findings(BTreeMap::new());
     diagnostics.extend(misplaced(&inputs.dockerfile, request));
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
     Ok(Checked { source: Arc::clone(&inputs.dockerfile.source), diagnostics })
+}
+
+/// Errors, and warnings about the instructions without any that do not depend on those with errors.
+fn check_partly(errors: &Diagnostics) -> Checked {
+    let source = Arc::clone(errors.source());
+    let mut diagnostics: Vec<Diagnostic> = errors.iter().cloned().collect();
+    let (dockerfile, _) = parse_partly((*source).clone());
+    diagnostics.extend(lint(&dockerfile, &LintOptions::default()).into_iter().filter(|diagnostic| {
+        !matches!(
+            diagnostic.code,
+            Code::UndefinedVar
+                | Code::UndefinedArgInFrom
+                | Code::InvalidDefaultArgInFrom
+                | Code::WorkdirRelativePath
+                | Code::JSONArgsRecommended
+                | Code::ConsistentInstructionCasing
+        )
+    }));
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
+    Checked { source, diagnostics }
 }
 
 /// The first mistake in how stages refer to each other. Found by planning with empty images for all that planning
@@ -73,12 +90,8 @@ fn misplaced(dockerfile: &Dockerfile, request: &BuildRequest) -> Option<Diagnost
             })),
             Err(diagnostics) => {
                 let first = diagnostics.into_first();
-                let independent = [
-                    Code::UnknownStage,
-                    Code::CircularDependency,
-                    Code::InvalidBaseName,
-                    Code::Unsupported,
-                ];
+                let independent =
+                    [Code::UnknownStage, Code::CircularDependency, Code::InvalidBaseName, Code::Unsupported];
                 return Some(first).filter(|error| independent.contains(&error.code));
             }
         }
@@ -115,12 +128,8 @@ impl Linter {
         ignore: Option<&Ignore>,
         bases: BTreeMap<usize, BaseImage>,
     ) -> Vec<Diagnostic> {
-        let options = LintOptions {
-            build_args: self.build_args.clone(),
-            ignore,
-            check: self.check.clone(),
-            bases,
-        };
+        let options =
+            LintOptions { build_args: self.build_args.clone(), ignore, check: self.check.clone(), bases };
         let mut found = lint(dockerfile, &options);
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         found.retain(|diagnostic| !said.contains(diagnostic));

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod build;
+mod check;
+mod compatibility;
+mod fuzz;
 mod registry;
 mod registry_client;
 mod sandbox;

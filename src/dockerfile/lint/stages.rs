@@ -44,7 +44,10 @@ fn check_image(name: &str, image: &BaseImage, stage: &Stage, found: &mut Vec<Dia
         let message = format!(
             "Base image {name} was pulled with platform \"{actual}\", expected \"{wanted}\" for current build"
         );
-        found.push(Diagnostic::warning(Code::InvalidBaseImagePlatform, message, stage.base.span));
+        found.push(
+            Diagnostic::warning(Code::InvalidBaseImagePlatform, message, stage.base.span)
+                .advise("programs of another platform do not run here; is there an image for this one?"),
+        );
     }
 }
 
@@ -95,13 +98,19 @@ fn check_platform(platform: &Word, stage: &Stage, found: &mut Vec<Diagnostic>) {
         let message = format!(
             "Setting platform to predefined {text} in FROM is redundant as this is the default behavior"
         );
-        found.push(Diagnostic::warning(Code::RedundantTargetPlatform, message, platform.span));
+        found.push(
+            Diagnostic::warning(Code::RedundantTargetPlatform, message, platform.span)
+                .advise("leave the flag out"),
+        );
     }
     let Ok(constant) = text.parse::<Platform>() else { return };
     // A stage that says in its name what it is for is meant so.
     let named = |part: &str| stage.name.as_ref().is_some_and(|name| name.text.contains(part));
     if !named(constant.os()) && !named(constant.architecture()) {
         let message = format!("FROM --platform flag should not use constant value {text:?}");
-        found.push(Diagnostic::warning(Code::FromPlatformFlagConstDisallowed, message, platform.span));
+        found.push(
+            Diagnostic::warning(Code::FromPlatformFlagConstDisallowed, message, platform.span)
+                .advise("leave it to `--platform` on the command line, or use $BUILDPLATFORM"),
+        );
     }
 }

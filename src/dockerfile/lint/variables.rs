@@ -21,6 +21,7 @@ pub fn undefined_variable<'a>(undefined: &Undefined, known: impl Iterator<Item =
     };
     let message = format!("Usage of undefined variable '${}'{hint}", undefined.name);
     Diagnostic::warning(Code::UndefinedVar, message, undefined.span)
+        .advise("set it with ENV or ARG in this stage; it counts as empty")
 }
 
 /// `UndefinedVar`, in the stages whose base's variables are known.
@@ -59,11 +60,7 @@ impl Variables for Names {
     }
 }
 
-fn base_names(
-    stage: &Stage,
-    globals: &Globals,
-    bases: &BTreeMap<usize, BaseImage>,
-) -> Option<Names> {
+fn base_names(stage: &Stage, globals: &Globals, bases: &BTreeMap<usize, BaseImage>) -> Option<Names> {
     let scratch = matches!(globals.base(stage), Base::Image(name) if name == "scratch");
     let mut names = if scratch { BTreeSet::new() } else { bases.get(&stage.index)?.variables.clone() };
     names.insert("PATH".to_owned());
