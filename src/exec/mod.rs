@@ -10,6 +10,7 @@
 
 pub mod contents;
 pub mod copy;
+mod copy_step;
 mod error;
 mod layers;
 mod result;
