@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::contents::Contents;
-use super::copy::{self, Arrangement, CopyRules, Selected};
+use super::copy::{self, Archive, Arrangement, CopyRules, Selected};
 use super::error::StepError;
 use super::layers::ImageLayer;
 use super::result::FileSystem;
@@ -21,11 +21,20 @@ use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node, Owner, Tree, w
 /// What the sources of a COPY turned out to be.
 #[derive(Debug, Default)]
 struct Selection {
-    /// Per source: where it is written, and the files.
-    files: Vec<(Option<Span>, Vec<Selected>)>,
+    sources: Vec<Source>,
     context: Option<Arc<Context>>,
     context_name: Option<String>,
     layers: HashMap<DiffId, ImageLayer>,
+}
+
+/// One source and the files it stands for.
+#[derive(Debug)]
+struct Source {
+    /// Where it is written; here-documents have no place of their own.
+    span: Option<Span>,
+    files: Vec<Selected>,
+    /// Whether files that are archives are unpacked.
+    unpack: bool,
 }
 
 impl Solver {
@@ -38,39 +47,77 @@ impl Solver {
         let below = input(inputs, copy.parent)?;
         let selection = self.select(copy, inputs)?;
         let key = self.copy_key(copy, below, &selection)?;
-        self.layer_on(step, below, key, |below, _| {
-            let base = if copy.link && copy.owner.is_none() {
-                Tree::empty()
-            } else {
-                below.tree(&self.settings().layers)?
-            };
-            let rules = self.rules(copy, &base)?;
-            let over = if copy.link { Tree::empty() } else { base };
-            let mut arrangement = Arrangement::new(&over);
-            if selection.files.iter().map(|(_, files)| files.len()).sum::<usize>() > 1
-                && !rules.into_directory
-            {
-                arrangement
-                    .require_directory(&rules.destination)
-                    .map_err(|source| StepError::Copy { source, span: None })?;
-            }
-            for (span, files) in &selection.files {
-                copy::arrange(&mut arrangement, files, &rules)
-                    .map_err(|source| StepError::Copy { source, span: *span })?;
-            }
-            let mut placed = arrangement.finish();
-            if let Some(epoch) = self.settings().clock.epoch {
-                for placed in &mut placed {
-                    placed.entry.metadata.mtime = placed.entry.metadata.mtime.min(epoch);
+        self.layer_on(step, below, key, |below, _| self.make_copy(copy, below, &selection))
+    }
+
+    /// Makes the layer of a COPY or ADD.
+    fn make_copy(
+        &self,
+        copy: &CopyStep,
+        below: &Arc<FileSystem>,
+        selection: &Selection,
+    ) -> Result<ImageLayer, StepError> {
+        let base = if copy.link && copy.owner.is_none() {
+            Tree::empty()
+        } else {
+            below.tree(&self.settings().layers)?
+        };
+        let rules = self.rules(copy, &base)?;
+        let over = if copy.link { Tree::empty() } else { base };
+        let mut arrangement = Arrangement::new(&over);
+        let several = selection.sources.iter().map(|source| source.files.len()).sum::<usize>() > 1;
+        if several && !rules.into_directory {
+            arrangement
+                .require_directory(&rules.destination)
+                .map_err(|source| StepError::Copy { source, span: None })?;
+        }
+        let mut archives = HashMap::new();
+        for source in &selection.sources {
+            let at = |error| StepError::Copy { source: error, span: source.span };
+            for selected in &source.files {
+                let archive =
+                    if source.unpack { self.open_archive(selected, selection, source.span)? } else { None };
+                match archive {
+                    Some(archive) => {
+                        arrangement.unpack(&archive, &rules).map_err(at)?;
+                        archives.insert(archive.digest, archive.tar);
+                    }
+                    None => {
+                        copy::arrange(&mut arrangement, std::slice::from_ref(selected), &rules).map_err(at)?
+                    }
                 }
             }
-            let contents = Contents {
-                context: selection.context.as_deref(),
-                layers: &self.settings().layers,
-                sources: selection.layers.clone(),
-            };
-            self.write(&placed, &contents)
-        })
+        }
+        let mut placed = arrangement.finish();
+        if let Some(epoch) = self.settings().clock.epoch {
+            for placed in &mut placed {
+                placed.entry.metadata.mtime = placed.entry.metadata.mtime.min(epoch);
+            }
+        }
+        let contents = Contents {
+            context: selection.context.as_deref(),
+            layers: &self.settings().layers,
+            sources: selection.layers.clone(),
+            archives,
+        };
+        self.write(&placed, &contents)
+    }
+
+    /// The archive that a selected file is, if it is one.
+    fn open_archive(
+        &self,
+        selected: &Selected,
+        selection: &Selection,
+        span: Option<Span>,
+    ) -> Result<Option<Archive>, StepError> {
+        let Some(content) = selected.node.as_file() else { return Ok(None) };
+        let file = match &content.source {
+            ContentSource::Context(path) => self.context(selection.context_name.as_ref())?.open(path)?,
+            ContentSource::Blob(digest) => self.settings().layers.store().open_blob(*digest)?,
+            ContentSource::Inline(_) | ContentSource::Layer { .. } => return Ok(None),
+        };
+        Archive::open(file, self.settings().layers.store().scratch())
+            .map_err(|source| StepError::Archive { source, span })
     }
 
     fn rules(&self, copy: &CopyStep, base: &Tree) -> Result<CopyRules, StepError> {
@@ -110,7 +157,7 @@ impl Solver {
                     };
                     let leaf = Leaf { metadata, kind: LeafKind::File(content) };
                     let selected = Selected::file(name, Node::Leaf(Arc::new(leaf)));
-                    selection.files.push((None, vec![selected]));
+                    selection.sources.push(Source { span: None, files: vec![selected], unpack: false });
                 }
                 CopyInput::Files { from, pattern } => {
                     let tree = match from {
@@ -129,7 +176,18 @@ impl Solver {
                     };
                     let files = copy::select(&tree, &pattern.value, copy.parents)
                         .map_err(|source| StepError::Copy { source, span: Some(pattern.span) })?;
-                    selection.files.push((Some(pattern.span), files));
+                    selection.sources.push(Source {
+                        span: Some(pattern.span),
+                        files,
+                        unpack: copy.unpack_local,
+                    });
+                }
+                CopyInput::Remote { url, checksum, unpack } => {
+                    let downloaded = self
+                        .download(&url.value, *checksum)
+                        .map_err(|source| StepError::Download { source, span: url.span })?;
+                    let files = vec![downloaded.into_selected()];
+                    selection.sources.push(Source { span: Some(url.span), files, unpack: *unpack });
                 }
             }
         }
@@ -155,14 +213,13 @@ impl Solver {
         key.number(u64::from(copy.into_directory))
             .number(u64::from(copy.parents))
             .number(u64::from(copy.link));
-        key.number(u64::from(copy.unpack_local));
         key.optional(copy.owner.as_ref().map(|owner| &owner.value));
         key.optional(copy.mode.as_ref().map(|mode| format!("{mode:?}")));
         key.list(copy.exclude.iter().map(|pattern| &pattern.value));
         self.settings().clock.write_to(&mut key);
-        for (_, files) in &selection.files {
-            key.number(files.len() as u64);
-            for file in files {
+        for source in &selection.sources {
+            key.number(u64::from(source.unpack)).number(source.files.len() as u64);
+            for file in &source.files {
                 key.field(file.path.as_os_str().as_encoded_bytes()).number(u64::from(file.is_pivot));
                 key.number(file.parents.len() as u64);
                 for (name, metadata) in &file.parents {
@@ -210,9 +267,7 @@ impl Solver {
                     ContentSource::Inline(bytes) => key.digest(Digest::of(bytes)),
                     ContentSource::Layer { diff_id, offset } => key.digest(diff_id.0).number(*offset),
                     ContentSource::Context(path) => key.digest(self.digest_of(path, selection)?),
-                    ContentSource::File { path, offset } => {
-                        key.field(path.as_os_str().as_encoded_bytes()).number(*offset)
-                    }
+                    ContentSource::Blob(digest) => key.digest(*digest),
                 };
             }
         }
@@ -244,7 +299,11 @@ impl Solver {
     }
 
     /// Writes a layer.
-    pub(super) fn write(&self, placed: &[copy::Placed], contents: &Contents<'_>) -> Result<ImageLayer, StepError> {
+    pub(super) fn write(
+        &self,
+        placed: &[copy::Placed],
+        contents: &Contents<'_>,
+    ) -> Result<ImageLayer, StepError> {
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
         contents.write(placed, &mut tar)?;
         tar.finish()?.finish()
@@ -275,4 +334,3 @@ fn write_metadata(key: &mut KeyWriter, metadata: &Metadata) {
     key.number(metadata.mode.into()).number(metadata.uid.into()).number(metadata.gid.into());
     key.optional(metadata.xattrs.get("security.capability"));
 }
-

@@ -17,8 +17,7 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
-    BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
-    WorkingDirectoryStep,
+    BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
 };
 use crate::image::Time;
 use crate::layer::Digest;
@@ -188,7 +187,12 @@ impl Solver {
             let now = self.settings.clock.now.epoch_seconds();
             let placed = copy::make_working_directory(&tree, &directory.path, owner, now)
                 .map_err(|source| StepError::Copy { source, span: None })?;
-            let contents = Contents { context: None, layers: &self.settings.layers, sources: HashMap::new() };
+            let contents = Contents {
+                context: None,
+                layers: &self.settings.layers,
+                sources: HashMap::new(),
+                archives: HashMap::new(),
+            };
             self.write(&placed, &contents)
         })
     }
@@ -232,7 +236,10 @@ fn inputs(step: &Step) -> Vec<StepId> {
     inputs
 }
 
-pub(super) fn input(inputs: &BTreeMap<StepId, Arc<FileSystem>>, id: StepId) -> Result<&Arc<FileSystem>, StepError> {
+pub(super) fn input(
+    inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+    id: StepId,
+) -> Result<&Arc<FileSystem>, StepError> {
     inputs.get(&id).ok_or_else(|| StepError::NoContext { name: format!("step {}", id.position()) })
 }
 
