@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::contents::ContentsError;
-use super::copy::CopyError;
+use super::copy::{ArchiveError, CopyError};
+use super::download::DownloadError;
 use super::layers::LayerError;
 use super::sandbox::SandboxError;
 use crate::context::ContextError;
@@ -36,6 +37,23 @@ pub enum StepError {
         source: CopyError,
         /// The word that is to blame.
         span: Option<Span>,
+    },
+    /// An archive that ADD unpacks is damaged.
+    #[error("cannot unpack this archive")]
+    Archive {
+        /// Why.
+        #[source]
+        source: ArchiveError,
+        /// The word that is to blame.
+        span: Option<Span>,
+    },
+    /// A source of ADD cannot be downloaded.
+    #[error("{source}")]
+    Download {
+        /// Why.
+        source: DownloadError,
+        /// The word that is to blame.
+        span: Span,
     },
     /// `--chown`, or the user whose a working directory is to be.
     #[error("{source}")]
@@ -133,7 +151,8 @@ impl StepError {
     /// The word that is to blame, if one is.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Copy { span, .. } | Self::Owner { span, .. } => *span,
+            Self::Copy { span, .. } | Self::Owner { span, .. } | Self::Archive { span, .. } => *span,
+            Self::Download { span, .. } => Some(*span),
             Self::Unsupported { span, .. } | Self::Pattern { span, .. } => Some(*span),
             _ => None,
         }

@@ -10,6 +10,8 @@
 
 pub mod contents;
 pub mod copy;
+mod copy_step;
+mod download;
 mod error;
 mod layers;
 mod result;
@@ -18,6 +20,7 @@ pub mod sandbox;
 mod solve;
 mod writing;
 
+pub use download::DownloadError;
 pub use error::{StepError, StepFailure};
 pub use layers::{ImageLayer, LayerError, Layers, Origin};
 pub use result::{FileSystem, StepRecord};
