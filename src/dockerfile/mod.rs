@@ -36,7 +36,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, PlacedDiagnostic, Severity};
 pub use directive::{Check, Directives, Escape, ParseCheckError, Rules};
 pub use expand::{Expanded, ExpandedWords, Undefined, Variables, expand, expand_heredoc, expand_words};
 pub use lint::{BaseImage, LintOptions, lint, lint_violation, undefined_variable};
-pub use parse::{parse, parse_onbuild, parse_partly};
+pub use parse::{KEYWORDS, parse, parse_onbuild, parse_partly};
 pub use remote::RemoteSource;
 pub use source::{LineColumn, Source, Span};
 pub(crate) use suggest::{did_you_mean, nearest};

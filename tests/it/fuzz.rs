@@ -9,7 +9,7 @@ use std::io::Write as _;
 use cooper::layer::{Entry, EntryKind, LayerIndex, Metadata, TarWriter};
 
 /// Mutations per target.
-const ROUNDS: u32 = 3000;
+const ROUNDS: u32 = 1000;
 
 /// Inputs are kept this short: what is wrong shows in short ones, too.
 const MAX_LENGTH: usize = 4096;

@@ -12,6 +12,7 @@ mod words;
 use std::sync::Arc;
 
 use from::parse_from;
+pub use instruction::KEYWORDS;
 use instruction::{Reading, parse_instruction};
 
 use super::ast::{Dockerfile, Instruction, Located, Stage};
