@@ -49,9 +49,10 @@ enum Format {
 }
 
 const NOTES: &str = "\
+The rules are those of `docker build --check`. To turn some off, write a line
+`# check=skip=RULE,RULE` at the top of the Dockerfile, or above an instruction.
+
 Exit code: 0 if there is nothing to say, 1 if there are warnings or errors.
-The rules are those of `docker build --check`. A line `# check=skip=RULE,RULE` at the top of the Dockerfile turns
-rules off for all of it, right above an instruction for that instruction.
 
 Examples:
   cooper check .

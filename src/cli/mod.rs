@@ -14,11 +14,18 @@ use crate::exec::sandbox;
 
 /// Builds container images inside Kubernetes, from one ordinary pod: no daemon, no privileges.
 #[derive(Debug, Parser)]
-#[command(name = "cooper", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "cooper", version, max_term_width = 110, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cooper {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cooper check .
+  cooper build -t registry:5000/app:1 --push .
+
+Dockerfiles mean what they mean to `docker buildx build`; `cooper build --help` lists all options.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

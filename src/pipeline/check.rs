@@ -7,7 +7,7 @@ use super::BuildError;
 use super::inputs::Inputs;
 use crate::context::ignore::Ignore;
 use crate::dockerfile::{
-    BaseImage, Check, Code, Diagnostic, Diagnostics, Dockerfile, LintOptions, Severity, Source, lint,
+    BaseImage, Check, Code, Diagnostic, Diagnostics, Dockerfile, LintOptions, Severity, Source, Span, lint,
     lint_violation, parse_partly,
 };
 use crate::event::Events;
@@ -114,7 +114,7 @@ impl Linter {
         let check = request.build_args.get(Self::CHECK).map(|text| text.parse()).transpose();
         let check = check.map_err(|error: crate::dockerfile::ParseCheckError| {
             let message = format!("the build argument {}: {error}", Self::CHECK);
-            let diagnostic = Diagnostic::error(Code::InvalidDirective, message, Default::default());
+            let diagnostic = Diagnostic::error(Code::InvalidDirective, message, Span::default());
             let diagnostic = Diagnostic { span: None, ..diagnostic };
             BuildError::Dockerfile(Diagnostics::one(Arc::clone(source), diagnostic))
         })?;

@@ -20,6 +20,7 @@ use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::value::{parse_port_spec, parse_signal};
 use crate::dockerfile::word::Word;
 
+/// The instructions, in capitals.
 pub const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
