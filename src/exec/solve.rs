@@ -1,6 +1,6 @@
 //! From a graph to layers: every step once, independent ones side by side.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,8 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
-    BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
+    BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
+    WorkingDirectoryStep,
 };
 use crate::image::Time;
 use crate::layer::Digest;
@@ -80,10 +81,12 @@ impl Solver {
     /// The solutions of all steps; none begins before it is waited for.
     pub fn solve(self: &Arc<Self>, graph: &Arc<Graph>, bases: &Arc<Bases>) -> Vec<Solution> {
         let mut solutions: Vec<Solution> = Vec::with_capacity(graph.steps.len());
+        let run_on = bases_that_are_run_on(graph);
         for (position, step) in graph.steps.iter().enumerate() {
             let inputs: BTreeMap<StepId, Solution> =
                 inputs(step).into_iter().map(|id| (id, solutions[id.position()].clone())).collect();
             let (solver, graph, bases) = (Arc::clone(self), Arc::clone(graph), Arc::clone(bases));
+            let is_run_on = matches!(&step.operation, Operation::Base(request) if run_on.contains(request));
             let solution = async move {
                 let step = &graph.steps[position];
                 let fail = |error| StepFailure {
@@ -97,10 +100,14 @@ impl Solver {
                     solved.insert(id, result?);
                 }
                 if let Operation::Base(request) = &step.operation {
-                    return bases
+                    let base = bases
                         .get(request)
                         .map(|base| Arc::new(base_file_system(&request.source, &base.layers)))
-                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }));
+                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }))?;
+                    if is_run_on {
+                        solver.unpack_early(&base).map_err(fail)?;
+                    }
+                    return Ok(base);
                 }
                 let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
                 let done =
@@ -113,6 +120,19 @@ impl Solver {
             solutions.push(solution.boxed().shared());
         }
         solutions
+    }
+
+    /// Begins to unpack a base for a RUN. A base that was seen before may have RUNs whose results are known, and is
+    /// unpacked when one turns out not to be.
+    fn unpack_early(self: &Arc<Self>, base: &FileSystem) -> Result<(), StepError> {
+        let layers = &self.settings.layers;
+        if base.own_layers().iter().all(|layer| layers.store().has_layer_index(layer.layer.diff_id)) {
+            return Ok(());
+        }
+        let Some(early) = self.settings.runner.announce(base, layers)? else { return Ok(()) };
+        let solver = Arc::clone(self);
+        tokio::task::spawn_blocking(move || solver.settings.runner.unpack(early, &solver.settings));
+        Ok(())
     }
 
     /// Carries out one step whose inputs are known. Blocks.
@@ -241,6 +261,18 @@ pub(super) fn input(
     id: StepId,
 ) -> Result<&Arc<FileSystem>, StepError> {
     inputs.get(&id).ok_or_else(|| StepError::NoContext { name: format!("step {}", id.position()) })
+}
+
+/// The base images on which something is executed, in whatever stage.
+fn bases_that_are_run_on(graph: &Graph) -> BTreeSet<&BaseRequest> {
+    let ids = (0..graph.steps.len()).map(StepId::new);
+    ids.filter(|id| matches!(graph.step(*id).operation, Operation::Run(_)))
+        .filter_map(|id| graph.chain(id).first().copied())
+        .filter_map(|id| match &graph.step(id).operation {
+            Operation::Base(request) => Some(request),
+            _ => None,
+        })
+        .collect()
 }
 
 /// An image's file system; its key is what it contains, not what it is called.
