@@ -151,7 +151,14 @@ impl Solver {
             let layer = ImageLayer { layer, origin: Origin::Store };
             return Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)));
         }
-        let layer = make(below, &activity)?;
+        let layer = match make(below, &activity) {
+            Ok(layer) => layer,
+            Err(StepError::Cancelled) => return Err(StepError::Cancelled),
+            Err(error) => {
+                activity.failed();
+                return Err(error);
+            }
+        };
         let created = self.settings.clock.created()?;
         store.keep_step(key, &StepRecord { layer: layer.layer.clone(), created })?;
         activity.done();

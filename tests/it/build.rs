@@ -1,5 +1,7 @@
 //! `cooper build`, from the outside.
 
+mod sample_app;
+
 use crate::support::Build;
 
 #[test]
