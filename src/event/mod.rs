@@ -195,7 +195,13 @@ impl Events {
     pub fn begin(&self, activity: ActivityKind, name: impl Into<String>) -> Activity {
         let id = ActivityId(self.shared.next.fetch_add(1, Ordering::Relaxed));
         self.report(EventKind::Begun { id, activity, name: name.into() });
-        Activity { events: self.clone(), id, began: Instant::now(), outcome: Outcome::Stopped, told: AtomicU64::new(0) }
+        Activity {
+            events: self.clone(),
+            id,
+            began: Instant::now(),
+            outcome: Outcome::Stopped,
+            told: AtomicU64::new(0),
+        }
     }
 
     /// How long the build has been running.

@@ -47,8 +47,7 @@ impl Pushes {
     /// Sends each layer of the image as soon as its step is done.
     pub(super) fn follow(&mut self, graph: &Graph, solutions: &[Solution]) {
         for step in graph.chain(graph.result) {
-            let of_registry =
-                |a: &Repository, b: &Repository| a.name().registry() == b.name().registry();
+            let of_registry = |a: &Repository, b: &Repository| a.name().registry() == b.name().registry();
             for repositories in self.repositories.chunk_by(of_registry) {
                 let solution = solutions[step.position()].clone();
                 let repositories = repositories.to_vec();

@@ -50,11 +50,7 @@ impl Registries {
         let mirrors = self.shared.settings.mirrors.get(upstream).map(Vec::as_slice).unwrap_or_default();
         for mirror in mirrors {
             let host = self.host(canonical(&mirror.host))?;
-            pulled_from.push(Endpoint {
-                host,
-                path: mirror.path(name),
-                upstream: Some(upstream.to_owned()),
-            });
+            pulled_from.push(Endpoint { host, path: mirror.path(name), upstream: Some(upstream.to_owned()) });
         }
         if mirrors.is_empty() || !self.shared.settings.only_mirrors {
             pulled_from.push(upstream_endpoint.clone());

@@ -5,6 +5,7 @@ mod base;
 mod debian_registry;
 mod image;
 mod sample_app;
+mod served;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ pub(crate) use base::base_layout;
 pub(crate) use debian_registry::DebianRegistry;
 pub(crate) use image::{FileState, Image};
 pub(crate) use sample_app::{node_layout, sample_app};
+pub(crate) use served::Served;
 use tempfile::TempDir;
 
 /// The program under test.
