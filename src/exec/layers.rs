@@ -194,8 +194,11 @@ impl Layers {
             };
             match received.await {
                 Ok(()) => activity.done(),
-                // The followers report it; the activity ends as failed.
-                Err(reason) => incoming.fail(&reason),
+                Err(reason) => {
+                    // The followers report why.
+                    incoming.fail(&reason);
+                    activity.failed();
+                }
             }
         });
         Ok(())

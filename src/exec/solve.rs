@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
@@ -58,6 +58,17 @@ pub struct Solver {
     settings: SolverSettings,
     /// Digests of files of contexts that were read already.
     digests: Mutex<HashMap<(Option<String>, PathBuf), Digest>>,
+    /// What the steps of this build came to, by key: stages often begin alike, and what they have in common is to be
+    /// done once, and at one time.
+    done: Mutex<HashMap<Digest, Arc<Mutex<Option<Done>>>>>,
+}
+
+/// A step's layer, and when it was made.
+type Done = (ImageLayer, Time);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks protect is only ever replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A step that is being carried out: clones wait for the same result.
@@ -66,7 +77,7 @@ pub type Solution = Shared<BoxFuture<'static, Result<Arc<FileSystem>, StepFailur
 impl Solver {
     /// A solver.
     pub fn new(settings: SolverSettings) -> Arc<Self> {
-        Arc::new(Self { settings, digests: Mutex::default() })
+        Arc::new(Self { settings, digests: Mutex::default(), done: Mutex::default() })
     }
 
     pub(super) fn settings(&self) -> &SolverSettings {
@@ -169,20 +180,43 @@ impl Solver {
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
         let activity = self.settings.events.begin(ActivityKind::Step, step.name.clone());
-        let store = self.settings.layers.store();
-        if self.settings.use_cache
-            && let Some(StepRecord { layer, created }) = store.step(key)?
-            && store.has_blob(&layer.descriptor)
-        {
-            activity.cached();
-            let layer = ImageLayer { layer, origin: Origin::Store };
-            return Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)));
-        }
-        let layer = make(below, &activity)?;
-        let created = self.settings.clock.created()?;
-        store.keep_step(key, &StepRecord { layer: layer.layer.clone(), created })?;
-        activity.done();
+        let slot = Arc::clone(lock(&self.done).entry(key).or_default());
+        // Held until the step is done: who has the same one waits for it here.
+        let mut done = lock(&slot);
+        let known = match &*done {
+            Some(known) => Some(known.clone()),
+            None if self.settings.use_cache => self.kept(key)?,
+            None => None,
+        };
+        let (layer, created) = match known {
+            Some(known) => {
+                activity.cached();
+                known
+            }
+            None => match make(below, &activity) {
+                Ok(layer) => {
+                    let created = self.settings.clock.created()?;
+                    let record = StepRecord { layer: layer.layer.clone(), created };
+                    self.settings.layers.store().keep_step(key, &record)?;
+                    activity.done();
+                    (layer, created)
+                }
+                Err(StepError::Cancelled) => return Err(StepError::Cancelled),
+                Err(error) => {
+                    activity.failed();
+                    return Err(error);
+                }
+            },
+        };
+        *done = Some((layer.clone(), created));
         Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
+    }
+
+    /// What an earlier build has left of the step with this key.
+    fn kept(&self, key: Digest) -> Result<Option<Done>, StepError> {
+        let store = self.settings.layers.store();
+        let record = store.step::<StepRecord>(key)?.filter(|record| store.has_blob(&record.layer.descriptor));
+        Ok(record.map(|StepRecord { layer, created }| (ImageLayer { layer, origin: Origin::Store }, created)))
     }
 
     fn make_directory(
