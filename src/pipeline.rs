@@ -5,6 +5,7 @@
 //! ```
 
 mod bases;
+mod check;
 mod error;
 mod export;
 mod image;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use check::{Checked, check};
 pub use error::BuildError;
 use futures_util::future::try_join_all;
 
@@ -168,6 +170,7 @@ async fn plan_platform(
             }
         }
     };
+    inputs.check_bases(&graph, &bases, resolver.events())?;
     for (source, warning) in &graph.warnings {
         resolver.events().warn(warning.render(source, true));
     }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod build;
+mod check;
 mod output;
 mod progress;
 
@@ -24,6 +25,8 @@ enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<build::BuildArguments>),
+    /// Look for mistakes in a Dockerfile, without running or fetching anything
+    Check(check::CheckArguments),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -34,5 +37,6 @@ pub fn main() -> ExitCode {
     }
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
     }
 }

@@ -4,6 +4,9 @@
 
 mod add;
 mod build;
+mod check;
+mod compatibility;
+mod fuzz;
 mod registry;
 mod registry_client;
 mod sandbox;
