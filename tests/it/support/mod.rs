@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 pub(crate) use base::base_layout;
 pub(crate) use debian_registry::DebianRegistry;
-pub(crate) use image::{FileState, Image};
+pub(crate) use image::{FileState, Image, list};
 use tempfile::TempDir;
 
 /// The program under test.
