@@ -75,16 +75,21 @@ struct PlatformBuild {
 /// Runs a build.
 pub async fn build(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
     let cancel = environment.cancel.clone();
-    let cancelled = async move {
+    let cancelled = async {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
         while !cancel.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = run(request, environment) => result,
         () = cancelled => Err(BuildError::Cancelled),
+    };
+    if result.is_err() {
+        // Steps that ran beside the one that failed are of no use any more.
+        cancel.cancel();
     }
+    result
 }
 
 async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
@@ -116,7 +121,11 @@ async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildRe
     for platform in &platforms {
         let build = plan_platform(request, &inputs, &resolver, &solver, platform).await?;
         pushes.follow(&build.graph, &build.solutions);
-        images.push(finish_platform(request, &build, clock).await?);
+        images.push(tokio::select! {
+            image = finish_platform(request, &build, clock) => image?,
+            // What cannot be pushed need not be built.
+            error = pushes.failure() => return Err(error),
+        });
     }
     let image = image::combine(images, &platforms, request)?;
     export::write(request, &layers, &events, &image).await?;

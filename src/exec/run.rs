@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
 use super::result::{FileSystem, chain_ids};
+use super::rootfs_pool::{Preparation, RootfsPool};
 use super::sandbox::{
     Access, Exit, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork, OutputStream,
     Rootfs, RunSpec, Sandbox,
@@ -28,9 +29,8 @@ pub struct Runner {
     choice: IsolationChoice,
     helper: std::path::PathBuf,
     sandbox: Mutex<Option<Arc<Sandbox>>>,
-    /// File systems that RUNs have left behind, by the chain id they stand for: the next RUN of the stage goes on
-    /// in one instead of making it anew.
-    idle: Mutex<Vec<(Vec<Digest>, Rootfs)>>,
+    /// The next RUN of a stage goes on in the file system that the one before has left, instead of making it anew.
+    pool: Arc<RootfsPool>,
 }
 
 /// The key of a RUN on top of what has the key `below`.
@@ -49,7 +49,7 @@ pub(super) fn key(run: &RunStep, below: Digest, clock: Clock) -> Digest {
 impl Runner {
     /// A runner that will use this isolation; `helper` is the program that becomes the sandbox's helper.
     pub fn new(choice: IsolationChoice, helper: std::path::PathBuf) -> Self {
-        Self { choice, helper, sandbox: Mutex::default(), idle: Mutex::default() }
+        Self { choice, helper, sandbox: Mutex::default(), pool: Arc::default() }
     }
 
     fn sandbox(&self, settings: &SolverSettings) -> Result<Arc<Sandbox>, StepError> {
@@ -92,7 +92,7 @@ impl Runner {
         if let Some(last) = chain.last() {
             rootfs.keep_as(last)?;
         }
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((chain, rootfs));
+        self.pool.put(chain, rootfs);
         Ok(layer)
     }
 
@@ -104,31 +104,60 @@ impl Runner {
         chain: &[Digest],
         settings: &SolverSettings,
     ) -> Result<Rootfs, StepError> {
-        let found = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let best = idle
-                .iter()
-                .enumerate()
-                .filter(|(_, (below, _))| chain.starts_with(below))
-                .max_by_key(|(_, (below, _))| below.len())
-                .map(|(position, _)| position);
-            best.map(|position| idle.swap_remove(position))
-        };
-        if let Some((below, mut rootfs)) = found {
-            for (layer, chain) in layers.iter().zip(chain).skip(below.len()) {
-                rootfs.apply(layer_source(layer, *chain, &settings.layers), &settings.cancel)?;
+        if let Some((known, mut rootfs)) = self.pool.take(chain) {
+            for (layer, chain) in layers.iter().zip(chain).skip(known) {
+                rootfs.apply(layer_source(layer, *chain, &settings.layers)?, &settings.cancel)?;
             }
             return Ok(rootfs);
         }
-        let sources =
-            layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, &settings.layers));
-        Ok(sandbox.rootfs(sources.collect(), &settings.cancel)?)
+        let sources = layer_sources(layers, chain, &settings.layers)?;
+        Ok(sandbox.rootfs(sources, &settings.cancel)?)
+    }
+
+    /// Announces that a base will be unpacked, before anybody asks what is in it: then that is found out on the way,
+    /// and nothing is inflated twice. To be followed by [`Runner::unpack`].
+    /// Nothing if somebody has announced it before.
+    pub(super) fn announce(
+        &self,
+        base: &FileSystem,
+        layers: &Layers,
+    ) -> Result<Option<EarlyUnpack>, StepError> {
+        let own = base.layers();
+        let chain = chain_ids(&own);
+        let Some(preparation) = RootfsPool::prepare(&self.pool, &chain) else { return Ok(None) };
+        Ok(Some(EarlyUnpack { sources: layer_sources(&own, &chain, layers)?, preparation }))
+    }
+
+    /// Unpacks a base for the RUNs to come. Blocks.
+    pub(super) fn unpack(&self, early: EarlyUnpack, settings: &SolverSettings) {
+        let made = self
+            .sandbox(settings)
+            .and_then(|sandbox| sandbox.rootfs(early.sources, &settings.cancel).map_err(StepError::from));
+        // An error comes again, at its place in the Dockerfile, when the RUN tries.
+        if let Ok(rootfs) = made {
+            early.preparation.done(rootfs);
+        }
     }
 }
 
-fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> LayerSource {
-    let (layer, layers) = (layer.clone(), layers.clone());
-    LayerSource { chain, open: Box::new(move || layers.open_tar(&layer).map_err(std::io::Error::other)) }
+/// A base that is about to be unpacked.
+#[derive(Debug)]
+pub(super) struct EarlyUnpack {
+    sources: Vec<LayerSource>,
+    preparation: Preparation,
+}
+
+fn layer_sources(
+    layers: &[ImageLayer],
+    chain: &[Digest],
+    pool: &Layers,
+) -> Result<Vec<LayerSource>, StepError> {
+    layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, pool)).collect()
+}
+
+fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> Result<LayerSource, StepError> {
+    let tar = layers.claim_tar(layer)?;
+    Ok(LayerSource { chain, open: Box::new(move || tar.open().map_err(std::io::Error::other)) })
 }
 
 /// What the sandbox is to do.

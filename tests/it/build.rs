@@ -1,5 +1,11 @@
 //! `cooper build`, from the outside.
 
+mod offline;
+mod pull;
+mod push;
+mod reproducible;
+mod sample_app;
+
 use crate::support::Build;
 
 #[test]

@@ -6,6 +6,7 @@ mod add;
 mod build;
 mod check;
 mod compatibility;
+mod differential;
 mod fuzz;
 mod registry;
 mod registry_client;

@@ -56,6 +56,15 @@ impl IdMap {
         }
     }
 
+    /// What a user and a group inside are outside; `None` if they are nobody there.
+    pub(super) fn outside(self, (user, group): (u32, u32)) -> Option<(u32, u32)> {
+        match self {
+            Self::Whole => Some((user, group)),
+            Self::Shifted => Some((user.checked_add(1)?, group.checked_add(1)?)),
+            Self::Single => ((user, group) == (0, 0)).then(|| self.root()),
+        }
+    }
+
     /// Writes the maps of a process that has just entered a user namespace. A map that is refused can be followed
     /// by another attempt.
     pub(super) fn write(self, process: Pid) -> io::Result<()> {

@@ -19,6 +19,7 @@
 
 mod directory;
 mod error;
+mod files;
 mod idmap;
 mod inside;
 mod isolation;
@@ -35,11 +36,12 @@ use std::path::Path;
 pub use crate::rootfs::unpack::Warning;
 use directory::Directory;
 pub use error::{Refusal, SandboxError};
+pub use files::Files;
 pub use inside::{helper_main, is_helper};
 pub use isolation::{Isolation, IsolationChoice, ParseIsolationError};
 use process::Helpers;
 pub use rootfs::{Committed, Rootfs};
-pub use spec::{Access, Exit, Mount, MountKind, Network, OutputStream, RunSpec};
+pub use spec::{Access, Exit, InlineFile, Mount, MountKind, Network, OutputStream, RunSpec};
 pub use unpack::{LayerSource, OpenLayer};
 use wire::Operation;
 

@@ -2,6 +2,7 @@
 
 mod command;
 mod init;
+mod inline;
 mod overlay;
 mod root;
 mod run;
