@@ -174,9 +174,11 @@ impl Solver {
                     activity.done();
                     (layer, created)
                 }
-                Err(StepError::Cancelled) => return Err(StepError::Cancelled),
                 Err(error) => {
-                    activity.failed();
+                    // A cancelled build takes away what steps stand on; that is not their failure.
+                    if !self.settings.cancel.is_cancelled() {
+                        activity.failed();
+                    }
                     return Err(error);
                 }
             },
@@ -317,8 +319,17 @@ impl Solver {
                             files.tree(&self.settings.layers)?
                         }
                     };
-                    let files = copy::select(&tree, &pattern.value, copy.parents)
-                        .map_err(|source| StepError::Copy { source, span: Some(pattern.span) })?;
+                    let files =
+                        copy::select(&tree, &pattern.value, copy.parents).map_err(|source| {
+                            match (&source, from) {
+                                (CopyError::NotFound { path, .. }, Files::Context(_))
+                                    if selection.context.as_ref().is_some_and(|found| found.hides(path)) =>
+                                {
+                                    StepError::Ignored { path: path.clone(), span: pattern.span }
+                                }
+                                _ => StepError::Copy { source, span: Some(pattern.span) },
+                            }
+                        })?;
                     selection.files.push((Some(pattern.span), files));
                 }
             }
