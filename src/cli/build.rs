@@ -118,7 +118,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
         Err(Failure::Other(text)) => {
-            complain(&format!("error: {text}"));
+            complain(&pipeline::error_line(&text, true));
             ExitCode::FAILURE
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::contents::Contents;
-use super::copy::{self, Archive, Arrangement, CopyRules, Selected};
+use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::error::StepError;
 use super::layers::ImageLayer;
 use super::result::FileSystem;
@@ -174,8 +174,17 @@ impl Solver {
                             files.tree(&self.settings().layers)?
                         }
                     };
-                    let files = copy::select(&tree, &pattern.value, copy.parents)
-                        .map_err(|source| StepError::Copy { source, span: Some(pattern.span) })?;
+                    let files =
+                        copy::select(&tree, &pattern.value, copy.parents).map_err(|source| {
+                            match (&source, from) {
+                                (CopyError::NotFound { path, .. }, Files::Context(_))
+                                    if selection.context.as_ref().is_some_and(|found| found.hides(path)) =>
+                                {
+                                    StepError::Ignored { path: path.clone(), span: pattern.span }
+                                }
+                                _ => StepError::Copy { source, span: Some(pattern.span) },
+                            }
+                        })?;
                     selection.sources.push(Source {
                         span: Some(pattern.span),
                         files,

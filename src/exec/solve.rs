@@ -201,9 +201,11 @@ impl Solver {
                     activity.done();
                     (layer, created)
                 }
-                Err(StepError::Cancelled) => return Err(StepError::Cancelled),
                 Err(error) => {
-                    activity.failed();
+                    // A cancelled build takes away what steps stand on; that is not their failure.
+                    if !self.settings.cancel.is_cancelled() {
+                        activity.failed();
+                    }
                     return Err(error);
                 }
             },
