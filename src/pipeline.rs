@@ -21,7 +21,7 @@ use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
 use crate::event::Events;
-use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings};
+use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings, Supplies};
 use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::Digest;
@@ -87,6 +87,7 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
 
 async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
     request.validate()?;
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
     let Environment { credentials, helper, events, cancel } = environment;
     let store = Arc::new(Store::open(&request.store)?);
     let registries = Registries::new(request.registries.clone(), credentials)?;
@@ -102,7 +103,7 @@ async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildRe
         clock,
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
-        runner: Runner::new(request.isolation, helper),
+        runner: Runner::new(request.isolation, helper, supplies),
     });
     let mut pushes = Pushes::begin(request, &layers, &events)?;
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod build;
+mod mounts;
 mod output;
 mod progress;
 

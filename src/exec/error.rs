@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::contents::ContentsError;
 use super::copy::CopyError;
 use super::layers::LayerError;
+use super::mounts::MountError;
 use super::sandbox::SandboxError;
 use crate::context::ContextError;
 use crate::dockerfile::Span;
@@ -70,6 +71,14 @@ pub enum StepError {
         /// Its name.
         name: String,
     },
+    /// A mount of a RUN cannot be had.
+    #[error("{source}")]
+    Mount {
+        /// Why.
+        source: MountError,
+        /// Where it is written.
+        span: Span,
+    },
     /// An exclusion pattern that cannot be.
     #[error("`{pattern}` is not a pattern: {reason}")]
     Pattern {
@@ -134,7 +143,7 @@ impl StepError {
     pub fn span(&self) -> Option<Span> {
         match self {
             Self::Copy { span, .. } | Self::Owner { span, .. } => *span,
-            Self::Unsupported { span, .. } | Self::Pattern { span, .. } => Some(*span),
+            Self::Unsupported { span, .. } | Self::Pattern { span, .. } | Self::Mount { span, .. } => Some(*span),
             _ => None,
         }
     }

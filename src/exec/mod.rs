@@ -12,6 +12,7 @@ pub mod contents;
 pub mod copy;
 mod error;
 mod layers;
+mod mounts;
 mod result;
 mod run;
 pub mod sandbox;
@@ -20,6 +21,7 @@ mod writing;
 
 pub use error::{StepError, StepFailure};
 pub use layers::{ImageLayer, LayerError, Layers, Origin};
+pub use mounts::{AgentSource, MountError, SecretSource, SecretValue, Supplies, SupplyError};
 pub use result::{FileSystem, StepRecord};
 pub use run::Runner;
 pub use solve::{Clock, Solution, Solver, SolverSettings};

@@ -125,9 +125,10 @@ impl Solver {
             Operation::WorkingDirectory(directory) => self.make_directory(step, directory, inputs),
             Operation::Run(run) => {
                 let below = input(inputs, run.parent)?;
-                let key = super::run::key(run, below.key(), self.settings.clock);
+                let shown = self.shown(run, inputs)?;
+                let key = self.settings.runner.key(run, &shown, below.key(), self.settings.clock);
                 self.layer_on(step, below, key, |below, activity| {
-                    self.settings.runner.run(run, below, &self.settings, activity)
+                    self.settings.runner.run(run, &shown, below, &self.settings, activity)
                 })
             }
         }
@@ -269,20 +270,7 @@ impl Solver {
                     selection.files.push((None, vec![selected]));
                 }
                 CopyInput::Files { from, pattern } => {
-                    let tree = match from {
-                        Files::Context(name) => {
-                            let context = self.context(name.as_ref())?;
-                            selection.context = Some(Arc::clone(context));
-                            selection.context_name.clone_from(name);
-                            context.tree().clone()
-                        }
-                        Files::Step(id) => {
-                            let files = input(inputs, *id)?;
-                            let layers = files.layers().into_iter();
-                            selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
-                            files.tree(&self.settings.layers)?
-                        }
-                    };
+                    let tree = self.source_tree(from, inputs, &mut selection)?;
                     let files = copy::select(&tree, &pattern.value, copy.parents)
                         .map_err(|source| StepError::Copy { source, span: Some(pattern.span) })?;
                     selection.files.push((Some(pattern.span), files));
@@ -290,6 +278,29 @@ impl Solver {
             }
         }
         Ok(selection)
+    }
+
+    /// The tree of some files; where its contents are is noted in `selection`.
+    pub(super) fn source_tree(
+        &self,
+        from: &Files,
+        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+        selection: &mut Selection,
+    ) -> Result<Tree, StepError> {
+        match from {
+            Files::Context(name) => {
+                let context = self.context(name.as_ref())?;
+                selection.context = Some(Arc::clone(context));
+                selection.context_name.clone_from(name);
+                Ok(context.tree().clone())
+            }
+            Files::Step(id) => {
+                let files = input(inputs, *id)?;
+                let layers = files.layers().into_iter();
+                selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
+                files.tree(&self.settings.layers)
+            }
+        }
     }
 
     fn context(&self, name: Option<&String>) -> Result<&Arc<Context>, StepError> {
@@ -325,19 +336,29 @@ impl Solver {
                     key.field(name.as_encoded_bytes());
                     write_metadata(&mut key, metadata);
                 }
-                self.write_node(&mut key, &file.node, selection)?;
-                if let Node::Directory(directory) = &file.node {
-                    let mut inside = Vec::new();
-                    crate::rootfs::walk_into(directory, std::path::Path::new(""), &mut inside);
-                    key.number(inside.len() as u64);
-                    for (path, node) in &inside {
-                        key.field(path.as_os_str().as_encoded_bytes());
-                        self.write_node(&mut key, node, selection)?;
-                    }
-                }
+                self.write_all(&mut key, &file.node, selection)?;
             }
         }
         Ok(key.finish())
+    }
+
+    /// Adds what a node and everything in it is, but for times.
+    pub(super) fn write_all(
+        &self,
+        key: &mut KeyWriter,
+        node: &Node,
+        selection: &Selection,
+    ) -> Result<(), StepError> {
+        self.write_node(key, node, selection)?;
+        let Node::Directory(directory) = node else { return Ok(()) };
+        let mut inside = Vec::new();
+        crate::rootfs::walk_into(directory, std::path::Path::new(""), &mut inside);
+        key.number(inside.len() as u64);
+        for (path, node) in &inside {
+            key.field(path.as_os_str().as_encoded_bytes());
+            self.write_node(key, node, selection)?;
+        }
+        Ok(())
     }
 
     /// Adds what a node is, but for its times.
@@ -427,14 +448,14 @@ fn exclusions(copy: &CopyStep) -> Result<Ignore, StepError> {
     })
 }
 
-/// What the sources of a COPY turned out to be.
+/// What the sources of a COPY, or a mount's, turned out to be.
 #[derive(Debug, Default)]
-struct Selection {
+pub(super) struct Selection {
     /// Per source: where it is written, and the files.
     files: Vec<(Option<crate::dockerfile::Span>, Vec<Selected>)>,
-    context: Option<Arc<Context>>,
+    pub(super) context: Option<Arc<Context>>,
     context_name: Option<String>,
-    layers: HashMap<crate::layer::DiffId, ImageLayer>,
+    pub(super) layers: HashMap<crate::layer::DiffId, ImageLayer>,
 }
 
 impl Clock {

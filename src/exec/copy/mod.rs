@@ -14,7 +14,7 @@ mod select;
 use std::path::{Path, PathBuf};
 
 pub use arrange::{Arrangement, Placed, everything};
-pub use select::{Selected, select};
+pub use select::{Selected, select, select_literally};
 
 use crate::context::ignore::Ignore;
 use crate::dockerfile::Chmod;
