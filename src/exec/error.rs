@@ -6,6 +6,7 @@ use super::contents::ContentsError;
 use super::copy::{ArchiveError, CopyError};
 use super::download::DownloadError;
 use super::layers::LayerError;
+use super::mounts::MountError;
 use super::sandbox::SandboxError;
 use crate::context::ContextError;
 use crate::dockerfile::Span;
@@ -96,6 +97,14 @@ pub enum StepError {
         /// Its name.
         name: String,
     },
+    /// A mount of a RUN cannot be had.
+    #[error("{source}")]
+    Mount {
+        /// Why.
+        source: MountError,
+        /// Where it is written.
+        span: Span,
+    },
     /// An exclusion pattern that cannot be.
     #[error("`{pattern}` is not a pattern: {reason}")]
     Pattern {
@@ -154,6 +163,7 @@ impl StepError {
             Self::Copy { span, .. } | Self::Owner { span, .. } | Self::Archive { span, .. } => *span,
             Self::Download { span, .. }
             | Self::Ignored { span, .. }
+            | Self::Mount { span, .. }
             | Self::Unsupported { span, .. }
             | Self::Pattern { span, .. } => Some(*span),
             _ => None,
