@@ -4,6 +4,7 @@
 
 mod add;
 mod build;
+mod pods;
 mod registry;
 mod registry_client;
 mod sandbox;
