@@ -19,11 +19,12 @@ use std::time::Duration;
 
 pub use check::{Checked, check};
 pub use error::BuildError;
+pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
 use crate::event::Events;
-use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings};
+use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings, Supplies};
 use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::Digest;
@@ -74,7 +75,11 @@ struct PlatformBuild {
 
 /// Runs a build.
 pub async fn build(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
-    let cancel = environment.cancel.clone();
+    request.validate()?;
+    let Environment { credentials, helper, events, cancel } = environment;
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let layers = Layers::new(store, registries, events.clone());
     let cancelled = async {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
         while !cancel.is_cancelled() {
@@ -82,24 +87,30 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
         }
     };
     let result = tokio::select! {
-        result = run(request, environment) => result,
+        result = run(request, &layers, &events, &cancel, helper) => result,
         () = cancelled => Err(BuildError::Cancelled),
     };
-    if result.is_err() {
-        // Steps that ran beside the one that failed are of no use any more.
-        cancel.cancel();
+    if result.is_ok() {
+        return result;
     }
+    // What a cancelled step says of its end is not the reason.
+    let result = if cancel.is_cancelled() { Err(BuildError::Cancelled) } else { result };
+    // What ran beside the step that failed is of no use any more.
+    cancel.cancel();
+    layers.abandon();
     result
 }
 
-async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
-    request.validate()?;
-    let Environment { credentials, helper, events, cancel } = environment;
-    let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
-    let layers = Layers::new(Arc::clone(&store), registries.clone(), events.clone());
-    let inputs = Inputs::read(request, &events)?;
-    let resolver = Resolver::new(&layers, &events, request.offline);
+async fn run(
+    request: &BuildRequest,
+    layers: &Layers,
+    events: &Events,
+    cancel: &Cancel,
+    helper: PathBuf,
+) -> Result<BuildResult, BuildError> {
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
+    let inputs = Inputs::read(request, events)?;
+    let resolver = Resolver::new(layers, events, request.offline);
 
     let clock = Clock { now: inputs.now(request)?, epoch: request.source_date_epoch };
     let solver = Solver::new(SolverSettings {
@@ -109,9 +120,9 @@ async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildRe
         clock,
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
-        runner: Runner::new(request.isolation, helper),
+        runner: Runner::new(request.isolation, helper, supplies),
     });
-    let mut pushes = Pushes::begin(request, &layers, &events)?;
+    let mut pushes = Pushes::begin(request, layers, events)?;
 
     let platforms = match request.platforms.as_slice() {
         [] => vec![Platform::host()],
@@ -128,15 +139,17 @@ async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildRe
         });
     }
     let image = image::combine(images, &platforms, request)?;
-    export::write(request, &layers, &events, &image).await?;
-    let pushed = pushes.finish(&image).await?;
+    // Names come last: what has one is complete, and so is every file that was asked for.
+    pushes.complete(&image).await?;
+    export::write(request, layers, events, &image).await?;
+    let pushed = pushes.name(&image).await?;
     Ok(BuildResult {
         digest: image.descriptor.digest,
         descriptor: image.descriptor.clone(),
         config_digest: image.platforms[0].config_digest(),
         pushed,
         duration: events.elapsed(),
-        traffic: registries.statistics(),
+        traffic: layers.registries().statistics(),
     })
 }
 

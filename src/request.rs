@@ -4,11 +4,13 @@
 //! [`BuildRequest::validate`] finds what cannot be before anything is fetched or written.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::exec::sandbox::IsolationChoice;
+use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::registry::RegistrySettings;
@@ -43,6 +45,12 @@ pub struct BuildRequest {
     pub use_cache: bool,
     /// `--isolation`.
     pub isolation: IsolationChoice,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`, by id.
+    pub ssh_agents: BTreeMap<String, AgentSource>,
+    /// `--add-host`: names and addresses that a RUN finds in `/etc/hosts`.
+    pub extra_hosts: Vec<(String, IpAddr)>,
     /// `--offline`: no registry is asked for anything.
     pub offline: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
@@ -139,6 +147,9 @@ impl BuildRequest {
             image_format: None,
             use_cache: true,
             isolation: IsolationChoice::Auto,
+            secrets: BTreeMap::new(),
+            ssh_agents: BTreeMap::new(),
+            extra_hosts: Vec::new(),
             offline: false,
             source_date_epoch: None,
             registries: RegistrySettings::default(),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
 use crate::event::Events;
@@ -67,6 +68,8 @@ pub(super) struct BuildArguments {
     /// How RUN is confined: auto, overlay or userns
     #[arg(long, value_name = "ISOLATION", default_value = "auto")]
     isolation: IsolationChoice,
+    #[command(flatten)]
+    mounts: MountArguments,
     /// Media types of the image: oci or docker [default: the base's]
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
     image_format: Option<ImageFormat>,
@@ -118,7 +121,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
         Err(Failure::Other(text)) => {
-            complain(&format!("error: {text}"));
+            complain(&pipeline::error_line(&text, true));
             ExitCode::FAILURE
         }
     }
@@ -198,6 +201,9 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         image_format: arguments.image_format,
         use_cache: !arguments.no_cache,
         isolation: arguments.isolation,
+        secrets: arguments.mounts.secrets(),
+        ssh_agents: arguments.mounts.agents()?,
+        extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
         store: store(arguments)?,

@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod check;
+mod mounts;
 mod output;
 mod progress;
 

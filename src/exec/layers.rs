@@ -137,6 +137,15 @@ impl Layers {
         &self.shared.registries
     }
 
+    /// Ends all that is on its way, with an error for those who wait for it, and throws away what is half-written.
+    /// No layer can be had or made any more.
+    pub(crate) fn abandon(&self) {
+        for incoming in lock(&self.shared.arriving).values() {
+            incoming.fail("the build has ended");
+        }
+        self.shared.store.discard_scratch();
+    }
+
     /// The compressed blob, from its beginning. While it is still arriving, reading waits for what is not here yet.
     pub fn open_blob(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
         let descriptor = &layer.layer.descriptor;

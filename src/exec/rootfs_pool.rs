@@ -19,9 +19,9 @@ struct State {
     underway: Vec<Vec<Digest>>,
 }
 
-/// A file system that is being made; dropping it without [`Preparation::done`] gives up.
+/// A file system that is being made; dropping it without [`Unpacking::done`] gives up.
 #[derive(Debug)]
-pub(super) struct Preparation {
+pub(super) struct Unpacking {
     pool: Arc<RootfsPool>,
     chain: Vec<Digest>,
 }
@@ -56,7 +56,7 @@ impl RootfsPool {
     }
 
     /// Says that a file system of exactly these layers is being made, unless there is one, or will be.
-    pub(super) fn prepare(pool: &Arc<Self>, chain: &[Digest]) -> Option<Preparation> {
+    pub(super) fn prepare(pool: &Arc<Self>, chain: &[Digest]) -> Option<Unpacking> {
         let mut state = pool.state();
         if state
             .underway
@@ -67,18 +67,18 @@ impl RootfsPool {
             return None;
         }
         state.underway.push(chain.to_vec());
-        Some(Preparation { pool: Arc::clone(pool), chain: chain.to_vec() })
+        Some(Unpacking { pool: Arc::clone(pool), chain: chain.to_vec() })
     }
 }
 
-impl Preparation {
+impl Unpacking {
     /// It is made.
     pub(super) fn done(self, rootfs: Rootfs) {
         self.pool.put(self.chain.clone(), rootfs);
     }
 }
 
-impl Drop for Preparation {
+impl Drop for Unpacking {
     fn drop(&mut self) {
         let mut state = self.pool.state();
         if let Some(position) = state.underway.iter().position(|chain| *chain == self.chain) {

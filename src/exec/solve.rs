@@ -163,9 +163,10 @@ impl Solver {
             Operation::WorkingDirectory(directory) => self.make_directory(step, directory, inputs),
             Operation::Run(run) => {
                 let below = input(inputs, run.parent)?;
-                let key = super::run::key(run, below.key(), self.settings.clock);
+                let shown = self.shown(run, inputs)?;
+                let key = self.settings.runner.key(run, &shown, below.key(), self.settings.clock);
                 self.layer_on(step, below, key, |below, activity| {
-                    self.settings.runner.run(run, below, &self.settings, activity)
+                    self.settings.runner.run(run, &shown, below, &self.settings, activity)
                 })
             }
         }
@@ -201,9 +202,11 @@ impl Solver {
                     activity.done();
                     (layer, created)
                 }
-                Err(StepError::Cancelled) => return Err(StepError::Cancelled),
                 Err(error) => {
-                    activity.failed();
+                    // A cancelled build takes away what steps stand on; that is not their failure.
+                    if !self.settings.cancel.is_cancelled() {
+                        activity.failed();
+                    }
                     return Err(error);
                 }
             },

@@ -77,22 +77,23 @@ impl Pushes {
         std::future::pending().await
     }
 
-    /// Waits for the layers, then sends what names them, and last the tags.
-    pub(super) async fn finish(mut self, image: &WholeImage) -> Result<Vec<ImageRef>, BuildError> {
-        if self.tags.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Waits for the layers, then sends what names them.
+    pub(super) async fn complete(&mut self, image: &WholeImage) -> Result<(), BuildError> {
         while let Some(ended) = self.running.join_next().await {
             ended??;
         }
         let documents = self.repositories.iter().map(|repository| send_documents(repository, image));
         try_join_all(documents).await?;
-        let named = self.tags.iter().map(|tag| self.name(tag, image));
-        try_join_all(named).await?;
+        Ok(())
+    }
+
+    /// Gives the image its tags, after which others find it.
+    pub(super) async fn name(&self, image: &WholeImage) -> Result<Vec<ImageRef>, BuildError> {
+        try_join_all(self.tags.iter().map(|tag| self.put_tag(tag, image))).await?;
         Ok(self.tags.iter().map(|tag| tag.with_digest(image.descriptor.digest)).collect())
     }
 
-    async fn name(&self, tag: &ImageRef, image: &WholeImage) -> Result<(), BuildError> {
+    async fn put_tag(&self, tag: &ImageRef, image: &WholeImage) -> Result<(), BuildError> {
         let Some(repository) = self.repositories.iter().find(|found| found.name() == tag.repository()) else {
             return Ok(());
         };

@@ -1,8 +1,10 @@
 //! `cooper build`, from the outside.
 
+mod interrupted;
 mod offline;
 mod pull;
 mod push;
+mod refused;
 mod reproducible;
 mod sample_app;
 
