@@ -51,7 +51,8 @@ pub(super) fn run(order: &InPlace, socket: &UnixStream) -> Result<Answer, Failur
     // It ends by itself when the builder has gone, but not before everything is in its place again.
     rustix::process::set_parent_process_death_signal(None).during(|| "outlive the builder")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during(|| "become a subreaper")?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).during(|| "hide from the command")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .during(|| "hide from the command")?;
     let run = &order.run;
     if run.spec.network == Network::None {
         return Err(Failure::NoNetworkNamespace);
