@@ -20,7 +20,7 @@ use crate::request::{BuildRequest, ContextSource, DockerfileSource, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub(super) struct BuildArguments {
     /// Directory with the files that COPY and ADD see
     #[arg(value_name = "CONTEXT")]

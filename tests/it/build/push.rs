@@ -41,10 +41,7 @@ fn blobs_come_before_the_manifest_and_the_manifest_of_each_platform_before_the_i
     let platforms = index["manifests"].as_array().unwrap().iter().map(|entry| entry["platform"].to_string());
     assert_eq!(
         platforms.collect::<Vec<_>>(),
-        [
-            r#"{"architecture":"amd64","os":"linux"}"#,
-            r#"{"architecture":"arm","os":"linux","variant":"v7"}"#
-        ]
+        [r#"{"architecture":"amd64","os":"linux"}"#, r#"{"architecture":"arm","os":"linux","variant":"v7"}"#]
     );
     assert_eq!(registry.open_sessions(), 0);
 }

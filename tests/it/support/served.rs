@@ -91,7 +91,7 @@ impl Served {
         self.put(registry, repository, "for-the-index");
         let (manifest, media_type) = self.manifest();
         let mut image = descriptor(&manifest, media_type);
-        image["platform"] = json!({"architecture": platform.architecture, "os": platform.os});
+        image["platform"] = json!({"architecture": platform.architecture(), "os": platform.os()});
         let mut attestation = descriptor(b"never fetched", media_type);
         attestation["platform"] = json!({"architecture": "unknown", "os": "unknown"});
         attestation["annotations"] = json!({
