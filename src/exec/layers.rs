@@ -103,8 +103,11 @@ struct Shared {
     events: Events,
     runtime: tokio::runtime::Handle,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
-    indexes: Mutex<HashMap<DiffId, Arc<Mutex<Option<Arc<LayerIndex>>>>>>,
+    indexes: Mutex<HashMap<DiffId, Slot>>,
 }
+
+/// What a layer lists, once it is known; the lock is held by who reads the layer for it.
+type Slot = Arc<Mutex<Option<Arc<LayerIndex>>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks protect is only ever replaced as a whole.
@@ -164,6 +167,18 @@ impl Layers {
         }
         arriving.insert(descriptor.digest, incoming);
         Ok(Box::new(reader))
+    }
+
+    /// Why one of these layers did not arrive as it should, if one did not. Waits for those on their way.
+    ///
+    /// Blobs are used while they arrive, and what is wrong with them is known at their end only: whoever stumbles over
+    /// nonsense before should ask here whether it was the blob's fault.
+    pub(crate) fn damage<'a>(&self, layers: impl IntoIterator<Item = &'a ImageLayer>) -> Option<LayerError> {
+        layers.into_iter().find_map(|layer| {
+            let digest = layer.layer.descriptor.digest;
+            let incoming = lock(&self.shared.arriving).get(&digest).cloned()?;
+            incoming.wait().err().map(|source| LayerError::Read { digest, source })
+        })
     }
 
     /// Waits until the store has the blob. Blocks.
@@ -295,7 +310,7 @@ impl Layers {
         Ok(())
     }
 
-    fn slot(&self, diff_id: DiffId) -> Arc<Mutex<Option<Arc<LayerIndex>>>> {
+    fn slot(&self, diff_id: DiffId) -> Slot {
         Arc::clone(lock(&self.shared.indexes).entry(diff_id).or_default())
     }
 }

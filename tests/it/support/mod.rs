@@ -1,6 +1,8 @@
 //! What tests of the program share: a project to build, a way to run `cooper`, bases, registries, and images as
 //! independent tools see them.
 
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
 mod base;
 mod debian_registry;
 mod image;
