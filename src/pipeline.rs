@@ -5,6 +5,7 @@
 //! ```
 
 mod bases;
+mod check;
 mod error;
 mod export;
 mod image;
@@ -16,13 +17,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use check::{Checked, check};
 pub use error::BuildError;
 pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
 use crate::event::Events;
-use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings};
+use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings, Supplies};
 use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::Digest;
@@ -106,6 +108,7 @@ async fn run(
     cancel: &Cancel,
     helper: PathBuf,
 ) -> Result<BuildResult, BuildError> {
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
     let inputs = Inputs::read(request, events)?;
     let resolver = Resolver::new(layers, events, request.offline);
 
@@ -117,7 +120,7 @@ async fn run(
         clock,
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
-        runner: Runner::new(request.isolation, helper),
+        runner: Runner::new(request.isolation, helper, supplies),
     });
     let mut pushes = Pushes::begin(request, layers, events)?;
 
@@ -180,6 +183,7 @@ async fn plan_platform(
             }
         }
     };
+    inputs.check_bases(&graph, &bases, resolver.events())?;
     for (source, warning) in &graph.warnings {
         resolver.events().warn(warning.render(source, true));
     }

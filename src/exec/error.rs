@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::contents::ContentsError;
-use super::copy::CopyError;
+use super::copy::{ArchiveError, CopyError};
+use super::download::DownloadError;
 use super::layers::LayerError;
+use super::mounts::MountError;
 use super::sandbox::SandboxError;
 use crate::context::ContextError;
 use crate::dockerfile::Span;
@@ -36,6 +38,23 @@ pub enum StepError {
         source: CopyError,
         /// The word that is to blame.
         span: Option<Span>,
+    },
+    /// An archive that ADD unpacks is damaged.
+    #[error("cannot unpack this archive")]
+    Archive {
+        /// Why.
+        #[source]
+        source: ArchiveError,
+        /// The word that is to blame.
+        span: Option<Span>,
+    },
+    /// A source of ADD cannot be downloaded.
+    #[error("{source}")]
+    Download {
+        /// Why.
+        source: DownloadError,
+        /// The word that is to blame.
+        span: Span,
     },
     /// A source of a COPY is there, but not for the build.
     #[error("`{path}` is excluded by `.dockerignore`")]
@@ -77,6 +96,14 @@ pub enum StepError {
     NoContext {
         /// Its name.
         name: String,
+    },
+    /// A mount of a RUN cannot be had.
+    #[error("{source}")]
+    Mount {
+        /// Why.
+        source: MountError,
+        /// Where it is written.
+        span: Span,
     },
     /// An exclusion pattern that cannot be.
     #[error("`{pattern}` is not a pattern: {reason}")]
@@ -138,10 +165,12 @@ impl StepError {
     /// The word that is to blame, if one is.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Copy { span, .. } | Self::Owner { span, .. } => *span,
-            Self::Ignored { span, .. } | Self::Unsupported { span, .. } | Self::Pattern { span, .. } => {
-                Some(*span)
-            }
+            Self::Copy { span, .. } | Self::Owner { span, .. } | Self::Archive { span, .. } => *span,
+            Self::Download { span, .. }
+            | Self::Ignored { span, .. }
+            | Self::Mount { span, .. }
+            | Self::Unsupported { span, .. }
+            | Self::Pattern { span, .. } => Some(*span),
             _ => None,
         }
     }

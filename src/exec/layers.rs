@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use futures_util::StreamExt as _;
 
+use super::index_slot::{Asked, Claim, Slot};
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
 use crate::layer::{
@@ -103,11 +104,8 @@ struct Shared {
     events: Events,
     runtime: tokio::runtime::Handle,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
-    indexes: Mutex<HashMap<DiffId, Slot>>,
+    indexes: Mutex<HashMap<DiffId, Arc<Slot>>>,
 }
-
-/// What a layer lists, once it is known; the lock is held by who reads the layer for it.
-type Slot = Arc<Mutex<Option<Arc<LayerIndex>>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks protect is only ever replaced as a whole.
@@ -261,17 +259,16 @@ impl Layers {
     /// The uncompressed tar; its end is an error if it is not the layer it should be. What the layer lists is kept
     /// on the way, if it is not known yet.
     pub fn open_tar(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
-        let tar = self.open_verified(layer)?;
-        let slot = self.slot(layer.layer.diff_id);
-        let known = match slot.try_lock() {
-            Ok(index) => index.is_some() || self.shared.store.layer_index(layer.layer.diff_id)?.is_some(),
-            // Somebody is reading it right now.
-            Err(_) => true,
-        };
-        if known {
-            return Ok(Box::new(tar));
-        }
-        Ok(Box::new(Indexing::new(tar, self.clone(), layer.layer.diff_id)))
+        self.claim_tar(layer)?.open()
+    }
+
+    /// Announces that the layer will be read: who wants to know what it lists waits for that, and does not read it a
+    /// second time.
+    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> Result<ClaimedTar, LayerError> {
+        let diff_id = layer.layer.diff_id;
+        let claim =
+            if self.shared.store.has_layer_index(diff_id) { None } else { self.slot(diff_id).claim() };
+        Ok(ClaimedTar { layers: self.clone(), layer: layer.clone(), claim })
     }
 
     fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {
@@ -286,32 +283,48 @@ impl Layers {
 
     /// What the layer lists: from memory, from the store, or by reading the layer once. Blocks.
     pub fn index(&self, layer: &ImageLayer) -> Result<Arc<LayerIndex>, LayerError> {
-        let slot = self.slot(layer.layer.diff_id);
-        let mut index = lock(&slot);
-        if let Some(index) = &*index {
-            return Ok(Arc::clone(index));
-        }
-        let found = if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
-            found
-        } else {
-            let tar = self.open_verified(layer)?;
-            let digest = layer.layer.descriptor.digest;
-            let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
-            self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
-            read
+        let claim = match self.slot(layer.layer.diff_id).ask() {
+            Asked::Known(index) => return Ok(index),
+            Asked::Claimed(claim) => claim,
         };
-        Ok(Arc::clone(index.insert(Arc::new(found))))
+        if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
+            return Ok(claim.fulfil(found));
+        }
+        let tar = self.open_verified(layer)?;
+        let digest = layer.layer.descriptor.digest;
+        let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
+        self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
+        Ok(claim.fulfil(read))
     }
 
     /// Remembers what a layer lists that was just made.
     pub fn keep_index(&self, diff_id: DiffId, index: LayerIndex) -> Result<(), StoreError> {
         self.shared.store.keep_layer_index(diff_id, &index)?;
-        lock(&self.slot(diff_id)).get_or_insert_with(|| Arc::new(index));
+        self.slot(diff_id).fill(index);
         Ok(())
     }
 
-    fn slot(&self, diff_id: DiffId) -> Slot {
+    fn slot(&self, diff_id: DiffId) -> Arc<Slot> {
         Arc::clone(lock(&self.shared.indexes).entry(diff_id).or_default())
+    }
+}
+
+/// A layer that will be read, once.
+#[derive(Debug)]
+pub(super) struct ClaimedTar {
+    layers: Layers,
+    layer: ImageLayer,
+    claim: Option<Claim>,
+}
+
+impl ClaimedTar {
+    /// The uncompressed tar, as [`Layers::open_tar`] gives it.
+    pub(super) fn open(self) -> Result<Box<dyn Read + Send>, LayerError> {
+        let tar = self.layers.open_verified(&self.layer)?;
+        Ok(match self.claim {
+            None => Box::new(tar),
+            Some(claim) => Box::new(Indexing::new(tar, self.layers, self.layer.layer.diff_id, claim)),
+        })
     }
 }
 
@@ -367,15 +380,16 @@ struct Indexing {
     tar: Verified,
     layers: Layers,
     diff_id: DiffId,
+    claim: Option<Claim>,
     blocks: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<Result<LayerIndex, TarError>>>,
 }
 
 impl Indexing {
-    fn new(tar: Verified, layers: Layers, diff_id: DiffId) -> Self {
+    fn new(tar: Verified, layers: Layers, diff_id: DiffId, claim: Claim) -> Self {
         let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
         let thread = std::thread::spawn(move || LayerIndex::read(Blocks::new(receiver)));
-        Self { tar, layers, diff_id, blocks: Some(blocks), thread: Some(thread) }
+        Self { tar, layers, diff_id, claim: Some(claim), blocks: Some(blocks), thread: Some(thread) }
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -383,7 +397,11 @@ impl Indexing {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let index = thread.join().map_err(|_| io::Error::other("the thread that lists the layer is gone"))?;
         let index = index.map_err(io::Error::other)?;
-        self.layers.keep_index(self.diff_id, index).map_err(io::Error::other)
+        self.layers.shared.store.keep_layer_index(self.diff_id, &index).map_err(io::Error::other)?;
+        if let Some(claim) = self.claim.take() {
+            claim.fulfil(index);
+        }
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
 use crate::image::{History, ImageConfig};
+use crate::layer::Digest;
 
 /// Everything a build has to do for one platform.
 #[derive(Debug, Clone)]
@@ -116,6 +117,15 @@ pub enum CopyInput {
         /// The path or pattern.
         pattern: Located<String>,
     },
+    /// A file behind a URL.
+    Remote {
+        /// The URL.
+        url: Located<String>,
+        /// `--checksum`.
+        checksum: Option<Digest>,
+        /// Whether it is unpacked if it is an archive.
+        unpack: bool,
+    },
     /// A here-document.
     Inline {
         /// Its name.
@@ -166,6 +176,8 @@ pub struct RunStep {
     pub mounts: Vec<RunMount>,
     /// `--network`.
     pub network: Network,
+    /// The host name it sees.
+    pub hostname: String,
 }
 
 /// A here-document that is executed as a program.
@@ -180,7 +192,7 @@ pub struct Script {
 /// A mount of a [`RunStep`].
 #[derive(Debug, Clone)]
 pub struct RunMount {
-    /// What and where.
+    /// What and where. Targets are absolute and clean, and a cache has its whole id.
     pub mount: Mount,
     /// For those that have a `from`, and for binds of the context: whose files.
     pub from: Option<Files>,

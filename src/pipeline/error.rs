@@ -9,7 +9,7 @@ use annotate_snippets::{Group, Level, Renderer};
 use super::export::ExportError;
 use crate::context::ContextError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
-use crate::exec::{LayerError, StepError, StepFailure};
+use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
 use crate::graph::BaseSource;
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
 use crate::registry::{RegistryError, SettingsError};
@@ -54,6 +54,9 @@ pub enum BuildError {
     /// The context cannot be read.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// A secret or an agent cannot be had.
+    #[error(transparent)]
+    Supply(#[from] SupplyError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -201,6 +204,7 @@ fn render_step(failure: &StepFailure, colour: bool) -> String {
     let code = match error {
         StepError::Copy { .. } | StepError::Ignored { .. } => Code::NotFound,
         StepError::Owner { .. } | StepError::Pattern { .. } => Code::InvalidValue,
+        StepError::Mount { .. } => Code::InvalidMount,
         StepError::Unsupported { .. } => Code::Unsupported,
         _ => Code::StepFailed,
     };

@@ -58,6 +58,14 @@ impl Registries {
         Ok(Repository::new(name.clone(), pulled_from, upstream_endpoint, self.shared.settings.chunk_size))
     }
 
+    /// A client for a host that is no registry, such as the source of an ADD: the same authorities are trusted, and no
+    /// redirect is followed.
+    pub(crate) fn web_client(&self, url: &url::Url) -> Result<reqwest::Client, SettingsError> {
+        let host = url.host_str().unwrap_or_default();
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        self.shared.clients.client(&host, url.scheme() == "http")
+    }
+
     /// The names under which the repository's blobs may be found: at mirrors, then its own. A blob can be mounted from
     /// each of them into other repositories of the same registry.
     pub fn names(&self, name: &RepoName) -> Vec<RepoName> {

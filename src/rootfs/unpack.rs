@@ -160,6 +160,7 @@ pub(crate) fn unpack<'a>(
         directories: BTreeMap::new(),
         touched: HashSet::new(),
         written: HashSet::new(),
+        occupied: HashSet::new(),
         implied: BTreeSet::new(),
         unpacked: Unpacked::default(),
         fingerprints,
@@ -200,6 +201,8 @@ struct Unpacker<'a> {
     touched: HashSet<u64>,
     /// Parent inode and name of all that this layer put there, which its removals do not concern.
     written: HashSet<(u64, OsString)>,
+    /// Inodes of the directories on the way to all that, which stay too.
+    occupied: HashSet<u64>,
     implied: BTreeSet<PathBuf>,
     unpacked: Unpacked,
     fingerprints: Fingerprints<'a>,

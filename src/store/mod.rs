@@ -136,6 +136,11 @@ impl Store {
             .map_err(|source| StoreError::Index { path, source })
     }
 
+    /// Whether the index of a layer is kept.
+    pub fn has_layer_index(&self, diff_id: DiffId) -> bool {
+        self.index_path(diff_id).exists()
+    }
+
     /// Keeps the index of a layer.
     pub fn keep_layer_index(&self, diff_id: DiffId, index: &LayerIndex) -> Result<(), StoreError> {
         let path = self.index_path(diff_id);

@@ -1,7 +1,5 @@
 //! `cooper build`, from the outside.
 
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
-
 mod command_line;
 mod interrupted;
 mod offline;

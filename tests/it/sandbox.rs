@@ -1,9 +1,14 @@
 //! Commands in sandboxes, and the layers that come of them. The rootfs is Debian's `busybox-static`.
+#![expect(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Cursor, Read};
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Cursor, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cooper::cancel::Cancel;
 use cooper::exec::sandbox::{
@@ -14,6 +19,9 @@ use cooper::layer::{Digest, Entry, EntryKind, Metadata, TarReader, TarWriter};
 use tempfile::TempDir;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_cooper");
+
+/// What the reason of the sandboxes is to end with, where it is not the usual.
+const EXPECTED_IDS: &str = "COOPER_TEST_EXPECTED_IDS";
 
 const BOTH: [Isolation; 2] = [Isolation::Overlay, Isolation::Userns];
 
@@ -107,7 +115,25 @@ impl Fixture {
     }
 
     fn sandbox(&self, isolation: Isolation) -> Sandbox {
-        Sandbox::choose(IsolationChoice::Only(isolation), self.store.path(), Path::new(HELPER)).unwrap()
+        let sandbox =
+            Sandbox::choose(IsolationChoice::Only(isolation), self.store.path(), Path::new(HELPER)).unwrap();
+        let ids = std::env::var(EXPECTED_IDS).unwrap_or("all ids mapped to themselves".into());
+        assert!(sandbox.reason().ends_with(&ids), "{}", sandbox.reason());
+        sandbox
+    }
+
+    /// Where `layers` and `builds` are: below a directory named after the id map.
+    fn directory(&self) -> PathBuf {
+        let maps = std::fs::read_dir(self.store.path().join("rootfs")).unwrap();
+        maps.map(|map| map.unwrap().path()).next().unwrap()
+    }
+
+    fn layers(&self) -> usize {
+        std::fs::read_dir(self.directory().join("layers")).unwrap().count()
+    }
+
+    fn builds(&self) -> usize {
+        std::fs::read_dir(self.directory().join("builds")).unwrap().count()
     }
 
     fn rootfs(&self, isolation: Isolation, layers: &[Vec<u8>]) -> Rootfs {
@@ -483,6 +509,44 @@ fn changes_become_the_same_layer_in_every_isolation() {
 }
 
 #[test]
+fn rough_commands_leave_something_that_can_be_recorded() {
+    let fixture = Fixture::new();
+    for (script, expected) in [
+        (
+            "rm -rf /* 2>/dev/null; true",
+            &["gone bin", "gone data", "dir 755 0:0 etc", "gone etc/group", "gone etc/passwd", "gone tmp"][..],
+        ),
+        (
+            "mkdir /d; cd /d; i=0; while test $i -lt 300; do mkdir d; cd d; i=$((i+1)); done; rm -r /d; touch -d @1 /",
+            &[],
+        ),
+        (
+            "mkdir -p /a/b; echo x >/a/b/c; chmod 0 /a/b/c /a/b /a",
+            &["dir 0 0:0 a", "dir 0 0:0 a/b", "file 0 0:0 a/b/c [x]"],
+        ),
+        ("touch \"/tmp/$(printf 'a\\nb\\377')\"; rm /tmp/*; touch -d @1000000000 /tmp", &[]),
+        (
+            "i=0; while test $i -lt 2000; do echo $i >/tmp/f$i; i=$((i+1)); done; rm /tmp/f*",
+            &["dir 1777 0:0 tmp"],
+        ),
+        (
+            "ln -sfn /nowhere /etc/mtab; mkdir /proc/x 2>/dev/null; mkdir /dev/x",
+            &["dir 755 0:0 etc", "link 0:0 etc/mtab -> /nowhere"],
+        ),
+    ] {
+        let tars = BOTH.map(|isolation| {
+            let mut rootfs = fixture.rootfs(isolation, &[base()]);
+            let (_, printed) = fixture.run(&mut rootfs, script);
+            let mut tar = Vec::new();
+            rootfs.commit(Some(1_000_000_001), &mut tar, &fixture.cancel).unwrap();
+            assert_eq!(listing(&tar), expected, "{isolation}: {script}: {printed}");
+            tar
+        });
+        assert!(tars[0] == tars[1], "{script}");
+    }
+}
+
+#[test]
 fn each_commit_holds_what_came_after_the_one_before() {
     let fixture = Fixture::new();
     for isolation in BOTH {
@@ -539,11 +603,28 @@ fn daemons_do_not_outlive_their_command() {
     let fixture = Fixture::new();
     for isolation in BOTH {
         let mut rootfs = fixture.rootfs(isolation, &[base()]);
-        let script = "setsid sh -c 'while :; do sleep 7654; done' & \
-                      (setsid sleep 7654 >/dev/null 2>&1 &); sleep 7654 & echo started";
-        assert_eq!(fixture.succeed(&mut rootfs, script), "started\n");
-        assert!(!is_running("7654"), "{isolation}");
+        let seconds = unique(1);
+        let script = format!(
+            "setsid sh -c 'while :; do sleep {seconds}; done' & \
+             (setsid sleep {seconds} >/dev/null 2>&1 &); sleep {seconds} & echo started"
+        );
+        assert_eq!(fixture.succeed(&mut rootfs, &script), "started\n");
+        assert!(!is_running(&seconds), "{isolation}");
     }
+}
+
+#[track_caller]
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// A long time to sleep, in seconds, by which a process is recognised.
+fn unique(number: u32) -> String {
+    format!("{}{number}", std::process::id())
 }
 
 /// Whether any process has this argument.
@@ -560,14 +641,14 @@ fn cancelling_kills_everything_and_removes_what_was_made() {
     for isolation in BOTH {
         let cancel = Cancel::new().unwrap();
         let mut rootfs = fixture.rootfs(isolation, &[base()]);
-        let spec = shell("setsid sleep 7655 & echo up; sleep 7655");
+        let seconds = unique(2);
+        let spec = shell(&format!("setsid sleep {seconds} & echo up; sleep {seconds}"));
         let error = rootfs.run(&spec, &mut |_, _| cancel.cancel(), &cancel).unwrap_err();
         assert!(matches!(error, SandboxError::Cancelled), "{error:?}");
-        assert!(!is_running("7655"), "{isolation}");
+        assert!(!is_running(&seconds), "{isolation}");
         drop(rootfs);
     }
-    let builds = fixture.store.path().join("rootfs/whole/builds");
-    assert_eq!(std::fs::read_dir(builds).unwrap().count(), 0);
+    assert_eq!(fixture.builds(), 0);
 }
 
 #[test]
@@ -586,6 +667,8 @@ fn mounts_leave_nothing_behind() {
     let fixture = Fixture::new();
     let outside = TempDir::new().unwrap();
     std::fs::write(outside.path().join("file"), "outside").unwrap();
+    // The namespace's root may be somebody else outside.
+    std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     for isolation in BOTH {
         let mut rootfs = fixture.rootfs(isolation, &[base()]);
         let bind = |target: &str, source: &str, access| Mount {
@@ -723,13 +806,12 @@ fn layers_are_unpacked_once_and_a_broken_one_never() {
         tar
     };
     for isolation in BOTH {
-        let error = fixture.try_rootfs(isolation, &[broken.clone()]).unwrap_err();
+        let error = fixture.try_rootfs(isolation, std::slice::from_ref(&broken)).unwrap_err();
         assert!(chain(&error).contains("incomplete"), "{}", chain(&error));
     }
-    let layers = fixture.store.path().join("rootfs/whole/layers");
-    assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 0);
+    assert_eq!(fixture.layers(), 0);
     drop(fixture.rootfs(Isolation::Overlay, &[base()]));
-    assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 1);
+    assert_eq!(fixture.layers(), 1);
     let known = LayerSource {
         chain: Digest::of(Digest::of(base()).to_string()),
         open: Box::new(|| panic!("opened")),
@@ -741,7 +823,7 @@ fn layers_are_unpacked_once_and_a_broken_one_never() {
     };
     let error = fixture.sandbox(Isolation::Overlay).rootfs(vec![failing], &fixture.cancel).unwrap_err();
     assert!(chain(&error).ends_with("corrupt blob"), "{}", chain(&error));
-    assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 1);
+    assert_eq!(fixture.layers(), 1);
 }
 
 /// A source that finds at its end that it is corrupt.
@@ -779,4 +861,165 @@ fn a_command_cannot_see_or_change_the_builder() {
             assert!(!exit.success(), "{isolation}: {script}: {printed}");
         }
     }
+}
+
+#[test]
+fn all_of_this_works_with_the_capabilities_of_cri_o() {
+    let allowed =
+        "-all,+chown,+dac_override,+fsetid,+fowner,+setgid,+setuid,+setpcap,+net_bind_service,+kill";
+    let output = Command::new("setpriv")
+        .args(["--bounding-set", allowed])
+        .arg(std::env::current_exe().unwrap())
+        .args(["sandbox::", "--skip", "all_of_this_works", "--skip", "sandbox::where_"])
+        .env(EXPECTED_IDS, "ids shifted by one")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Runs tests of this file, with `--ignored` perhaps, as a shell in other surroundings starts them.
+fn elsewhere(program: &str, arguments: &[&str], setup: &str, tests: &[&str], store: &Path) {
+    let output = Command::new(program)
+        .args(arguments)
+        .args(["sh", "-ec", &format!(r#"{setup}; exec "$@""#), "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(tests)
+        .env("COOPER_TEST_STORE", store)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains("running 0 tests"), "{text}");
+}
+
+#[test]
+fn where_the_runtime_masks_proc_the_pods_own_is_bound() {
+    // A new instance would show what is masked, so the kernel refuses it.
+    elsewhere(
+        "unshare",
+        &["--mount"],
+        "mount -t tmpfs none /proc/bus",
+        &[
+            "sandbox::exit_codes",
+            "sandbox::daemons",
+            "sandbox::a_command_cannot",
+            "sandbox::each_commit",
+            "sandbox::processes_of_the_pod",
+            "--include-ignored",
+        ],
+        Path::new("/"),
+    );
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn processes_of_the_pod() {
+    let fixture = Fixture::new();
+    let mut rootfs = fixture.rootfs(Isolation::Overlay, &[base()]);
+    let seen = format!("test -d /proc/{} && ! test -e /proc/bus/x", std::process::id());
+    fixture.succeed(&mut rootfs, &seen);
+}
+
+#[test]
+fn where_the_store_is_on_an_overlay_a_plain_directory_does() {
+    let directory = TempDir::new().unwrap();
+    let setup = r#"cd "$COOPER_TEST_STORE"; mkdir lower upper work store
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none store
+        export COOPER_TEST_STORE="$COOPER_TEST_STORE/store""#;
+    let tests = ["sandbox::on_an_overlay", "--ignored"];
+    elsewhere("unshare", &["--mount"], setup, &tests, directory.path());
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn on_an_overlay() {
+    let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
+    let store = Path::new(&store);
+    let sandbox = Sandbox::choose(IsolationChoice::Auto, store, Path::new(HELPER)).unwrap();
+    assert_eq!(sandbox.isolation(), Isolation::Userns);
+    assert!(
+        sandbox.reason().starts_with("mounting an overlay in the store is refused"),
+        "{}",
+        sandbox.reason()
+    );
+    let cancel = Cancel::new().unwrap();
+    let mut rootfs = sandbox.rootfs(vec![layer(Digest::of("base"), base())], &cancel).unwrap();
+    let script = "rm -r /data/sub; ln /data/one /data/eins; chmod 600 /data/one";
+    assert!(rootfs.run(&shell(script), &mut |_, _| {}, &cancel).unwrap().success());
+    let mut tar = Vec::new();
+    rootfs.commit(None, &mut tar, &cancel).unwrap();
+    let expected =
+        ["dir 755 0:0 data", "file 600 0:0 data/eins [one]", "hard data/one = data/eins", "gone data/sub"];
+    assert_eq!(listing(&tar), expected);
+    let choice = IsolationChoice::Only(Isolation::Overlay);
+    let error = Sandbox::choose(choice, store, Path::new(HELPER)).unwrap_err();
+    assert!(error.to_string().contains("volumes: [{name: store, emptyDir: {}}]"), "{error}");
+}
+
+#[test]
+fn where_namespaces_are_forbidden_the_error_says_what_to_change() {
+    let directory = TempDir::new().unwrap();
+    let setup = "echo 0 >/proc/sys/user/max_user_namespaces";
+    let tests = ["sandbox::without_namespaces", "--ignored"];
+    elsewhere("unshare", &["--user", "--map-root-user"], setup, &tests, directory.path());
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn without_namespaces() {
+    let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
+    let error =
+        Sandbox::choose(IsolationChoice::Auto, Path::new(&store), Path::new(HELPER)).unwrap_err().to_string();
+    for part in ["making a user namespace is refused", "seccompProfile: {type: Unconfined}", "emptyDir: {}"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+#[ignore = "started by the test below, and killed"]
+fn a_builder_to_be_killed() {
+    let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
+    let sandbox = Sandbox::choose(IsolationChoice::Auto, Path::new(&store), Path::new(HELPER)).unwrap();
+    let cancel = Cancel::new().unwrap();
+    let mut rootfs = sandbox.rootfs(vec![layer(Digest::of("base"), base())], &cancel).unwrap();
+    let mut tell = |_, bytes: &[u8]| eprint!("{}", String::from_utf8_lossy(bytes));
+    let seconds = std::env::var("COOPER_TEST_SECONDS").unwrap();
+    let script = format!("setsid sleep {seconds} & echo working; sleep {seconds}");
+    rootfs.run(&shell(&script), &mut tell, &cancel).unwrap();
+}
+
+/// A process that does not outlive the test, should that fail.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is as well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn nothing_outlives_a_builder_that_is_killed() {
+    let fixture = Fixture::new();
+    let seconds = unique(3);
+    let builder = Command::new(std::env::current_exe().unwrap())
+        .args(["sandbox::a_builder_to_be_killed", "--exact", "--ignored", "--nocapture"])
+        .env("COOPER_TEST_STORE", fixture.store.path())
+        .env("COOPER_TEST_SECONDS", &seconds)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut builder = Guarded(builder);
+    let mut printed = BufReader::new(builder.0.stderr.take().unwrap()).lines();
+    assert!(printed.any(|line| line.unwrap() == "working"));
+    wait_until(|| is_running(&seconds));
+    builder.0.kill().unwrap();
+    assert_eq!(builder.0.wait().unwrap().signal(), Some(9));
+    wait_until(|| !is_running(&seconds));
+    // The next build tidies up.
+    assert_eq!(fixture.builds(), 2);
+    let sandbox = Sandbox::choose(IsolationChoice::Auto, fixture.store.path(), Path::new(HELPER)).unwrap();
+    assert_eq!((sandbox.isolation(), fixture.builds(), fixture.layers()), (Isolation::Overlay, 0, 1));
 }

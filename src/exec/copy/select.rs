@@ -39,12 +39,10 @@ pub fn select(tree: &Tree, pattern: &str, parents: bool) -> Result<Vec<Selected>
     if parents {
         return select_with_parents(tree, pattern);
     }
-    let path = clean(pattern);
     if !glob::has_wildcards(pattern) {
-        let resolved = tree.resolve(&path, Last::Follow)?;
-        let node = resolved.node.ok_or_else(|| not_found(tree, pattern))?;
-        return Ok(vec![Selected { path, node, parents: Vec::new(), is_pivot: false }]);
+        return Ok(vec![select_literally(tree, pattern)?]);
     }
+    let path = clean(pattern);
     let mut selected = Vec::new();
     for path in matches(tree, &path, pattern)? {
         let resolved = tree.resolve(&path, Last::Follow)?;
@@ -53,6 +51,14 @@ pub fn select(tree: &Tree, pattern: &str, parents: bool) -> Result<Vec<Selected>
         selected.push(Selected { path, node, parents: Vec::new(), is_pivot: false });
     }
     Ok(selected)
+}
+
+/// Finds what is at `path` in `tree`, links followed inside it. No character is a wildcard.
+pub fn select_literally(tree: &Tree, path: &str) -> Result<Selected, CopyError> {
+    let cleaned = clean(path);
+    let resolved = tree.resolve(&cleaned, Last::Follow)?;
+    let node = resolved.node.ok_or_else(|| not_found(tree, path))?;
+    Ok(Selected { path: cleaned, node, parents: Vec::new(), is_pivot: false })
 }
 
 fn select_with_parents(tree: &Tree, pattern: &str) -> Result<Vec<Selected>, CopyError> {

@@ -145,7 +145,7 @@ pub struct History {
     /// When.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Time>,
-    /// The instruction. See [`super::history`] for how it is written.
+    /// The instruction. See [`crate::image::history`] for how it is written.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient")]
     pub created_by: String,
     /// Who.

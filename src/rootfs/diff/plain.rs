@@ -2,7 +2,7 @@
 //!
 //! Whatever a command does to a file changes at least one of inode, change time, modification time, size, mode,
 //! owner and device. They are compared by *inequality*: "changed after the start" would miss files that were renamed,
-//! and the clock that stamps them is coarse. See `docs/isolation.md`.
+//! and the clock that stamps them is coarse.
 
 use std::fs::File;
 use std::io::Write;

@@ -71,7 +71,7 @@ impl Status {
 }
 
 impl From<&Stat> for Status {
-    #[expect(clippy::unnecessary_cast, clippy::cast_lossless, reason = "types differ between machines")]
+    #[expect(clippy::unnecessary_cast, reason = "types differ between machines")]
     #[expect(clippy::cast_possible_truncation, reason = "nanoseconds are below 10^9, link counts below 2^32")]
     #[expect(clippy::cast_sign_loss, reason = "sizes and nanoseconds are not negative")]
     fn from(stat: &Stat) -> Self {

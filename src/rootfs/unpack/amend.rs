@@ -90,7 +90,7 @@ impl Amendment<'_> {
             let mtime = modified(&rustix::fs::fstat(&to)?);
             let from = beneath::open_directory(self.lower, &target_parent)?;
             copy_up(&from, &to, name)?;
-            set_modified(&self.layer, &target_parent, mtime)?;
+            set_modified(self.layer, &target_parent, mtime)?;
         }
         let path = self.place_of(path);
         let (parent, new_name) = split(&path);
@@ -100,7 +100,7 @@ impl Amendment<'_> {
         remove(&place, Path::new(new_name))?;
         let (_, name) = split(&target);
         rustix::fs::linkat(&to, name, &place, new_name, AtFlags::empty())?;
-        set_modified(&self.layer, parent, mtime)
+        set_modified(self.layer, parent, mtime)
     }
 
     fn lower_stat(&self, path: &Path) -> io::Result<Option<Stat>> {
@@ -155,7 +155,7 @@ impl Amendment<'_> {
                 Err(Errno::EXIST) => continue,
                 result => result?,
             }
-            set_modified(&self.layer, &parent, mtime)?;
+            set_modified(self.layer, &parent, mtime)?;
             if let Some(stat) = self.lower_stat(&reached)? {
                 self.describe(&reached, &stat)?;
             }

@@ -43,6 +43,14 @@ impl Unpacker<'_> {
             let mtime = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
             self.directories.insert(path.to_owned(), Fate::Touched(mtime));
         }
+        if self.form == Form::Applied && self.occupied.insert(stat.st_ino) {
+            for ancestor in path.ancestors().skip(1) {
+                let ancestor = beneath::open_directory(self.root, ancestor)?;
+                if !self.occupied.insert(rustix::fs::fstat(ancestor)?.st_ino) {
+                    break;
+                }
+            }
+        }
         let setgid = stat.st_mode & 0o2000 != 0;
         self.place = Some(Place { path: path.to_owned(), fd, inode: stat.st_ino, setgid });
         Ok(())
@@ -151,17 +159,18 @@ impl Unpacker<'_> {
         name: &OsStr,
         depth: usize,
     ) -> io::Result<()> {
-        if !self.written.contains(&(parent_inode, name.to_owned())) {
-            return remove(parent, Path::new(name));
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        match beneath::open_exactly(parent, Path::new(name), flags) {
+        let is_own = self.written.contains(&(parent_inode, name.to_owned()));
+        match beneath::open_exactly(parent, Path::new(name), OFlags::PATH | OFlags::DIRECTORY) {
             Ok(directory) => {
                 let inode = rustix::fs::fstat(&directory)?.st_ino;
-                self.remove_lower_in(directory.as_fd(), inode, depth + 1)
+                if is_own || self.occupied.contains(&inode) {
+                    return self.remove_lower_in(directory.as_fd(), inode, depth + 1);
+                }
+                remove(parent, Path::new(name))
             }
-            // Not a directory: this layer's own file.
-            Err(error) if is_absence(&error) => Ok(()),
+            // Not a directory: this layer's own file, or a lower one.
+            Err(error) if is_absence(&error) && is_own => Ok(()),
+            Err(error) if is_absence(&error) => remove(parent, Path::new(name)),
             Err(error) => Err(error),
         }
     }

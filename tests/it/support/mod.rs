@@ -1,8 +1,6 @@
 //! What tests of the program share: a project to build, a way to run `cooper`, bases, registries, and images as
 //! independent tools see them.
 
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
-
 mod base;
 mod debian_registry;
 mod image;
@@ -15,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 pub(crate) use base::base_layout;
 pub(crate) use debian_registry::DebianRegistry;
-pub(crate) use image::{FileState, Image};
+pub(crate) use image::{FileState, Image, list};
 pub(crate) use sample_app::{node_layout, sample_app};
 pub(crate) use served::Served;
 use tempfile::TempDir;

@@ -1,7 +1,9 @@
 //! What happens in a helper: a single-threaded process in its own user namespace.
 
 mod command;
+mod in_place;
 mod init;
+mod inline;
 mod overlay;
 mod root;
 mod run;
@@ -21,7 +23,7 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
-use super::wire::{self, Answer, During as _, Failure, HELPER_NAME, Operation, Order, Root};
+use super::wire::{self, Answer, During as _, Failure, HELPER_NAME, OWN_IDS, Operation, Order, Root};
 use super::{Refusal, sys};
 use crate::rootfs::unpack::{self, Form, UnpackError};
 use crate::rootfs::{beneath, diff};
@@ -42,7 +44,8 @@ pub fn helper_main() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let socket = wire::take_socket()?;
-    if let Err(error) = sys::unshare(UnshareFlags::NEWUSER) {
+    let has_own_ids = std::env::args_os().nth(1).is_some_and(|argument| argument == OWN_IDS);
+    if !has_own_ids && let Err(error) = sys::unshare(UnshareFlags::NEWUSER) {
         let failure = Failure::refused(Refusal::Namespaces, "making a user namespace is refused", &error);
         return wire::send(&socket, &Answer::Failed(failure));
     }
@@ -69,6 +72,7 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
     match order.operation {
         Operation::Enter => {}
         Operation::Probe { scratch, overlay } => probe(&scratch, overlay)?,
+        Operation::ProbeInPlace { scratch, isolation } => in_place::probe(&scratch, isolation)?,
         Operation::Unpack { directory, form, fingerprints } => {
             return unpack_into(&directory, form, fingerprints.as_deref());
         }
@@ -76,7 +80,7 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
             enter_mounts()?;
             let layer = open_directory(&directory)?;
             let lower = overlay::mount_lowers(&lowers, &scratch).during(|| "mount the lower layers")?;
-            unpack::amend(layer.as_fd(), lower.as_fd(), &unpacked).map_err(layer_failure)?;
+            unpack::amend(layer.as_fd(), lower.as_fd(), &unpacked).map_err(|error| layer_failure(&error))?;
         }
         Operation::Baseline { root, fingerprints, baseline } => {
             let root = open_directory(&root)?;
@@ -84,6 +88,7 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
                 .during(|| "note what the rootfs holds")?;
         }
         Operation::Run(run) => return run::run(&run, order.groups, socket),
+        Operation::RunInPlace(order) => return in_place::run(&order, socket),
         Operation::Diff { root, scratch, latest_mtime } => return write_diff(&root, &scratch, latest_mtime),
         Operation::Remove { paths } => {
             for path in paths {
@@ -140,7 +145,7 @@ fn unpack_into(directory: &Path, form: Form, fingerprints: Option<&Path>) -> Res
             unpacked
         }
     };
-    unpacked.map(Answer::Unpacked).map_err(layer_failure)
+    unpacked.map(Answer::Unpacked).map_err(|error| layer_failure(&error))
 }
 
 fn write_diff(root: &Root, scratch: &Path, latest_mtime: Option<i64>) -> Result<Answer, Failure> {
@@ -166,14 +171,14 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     beneath::open_exactly(CWD, path, flags).during(|| format!("open `{}`", path.display()))
 }
 
-fn layer_failure(error: UnpackError) -> Failure {
-    match &error {
+fn layer_failure(error: &UnpackError) -> Failure {
+    match error {
         // The disk is full, or the like: not the layer's fault.
         UnpackError::Make { path, source } if source.raw_os_error().is_some() => {
             Failure::step(format!("unpack `{}`", path.display()), source)
         }
         UnpackError::Note(source) => Failure::step("note fingerprints", source),
-        _ => Failure::Layer(chain(&error)),
+        _ => Failure::Layer(chain(error)),
     }
 }
 

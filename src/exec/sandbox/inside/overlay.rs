@@ -30,12 +30,15 @@ pub(super) struct Changes<'a> {
     pub(super) work: &'a Path,
 }
 
+/// A way to mount: lower directories, changes, whether `volatile`, target.
+type Attempt = fn(&[PathBuf], Option<Changes<'_>>, bool, &Path) -> io::Result<()>;
+
 /// Mounts an overlay of `lowers` (topmost first) at `target`.
 pub(super) fn mount(lowers: &[PathBuf], changes: Option<Changes<'_>>, target: &Path) -> io::Result<()> {
     if let Some(changes) = changes {
         renew(changes.work)?;
     }
-    let attempts: [(bool, fn(&[PathBuf], Option<Changes<'_>>, bool, &Path) -> io::Result<()>); 4] =
+    let attempts: [(bool, Attempt); 4] =
         [(true, mount_new), (true, mount_old), (false, mount_new), (false, mount_old)];
     let mut refused = io::Error::from(Errno::INVAL);
     for (volatile, attempt) in attempts {
@@ -53,14 +56,11 @@ pub(super) fn mount(lowers: &[PathBuf], changes: Option<Changes<'_>>, target: &P
 /// The sum of `lowers` (topmost first), to be read only: a mount at `scratch`, or the directory itself if there is
 /// only one.
 pub(super) fn mount_lowers(lowers: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
-    let path = match lowers {
-        [only] => only,
-        _ => {
-            mount(lowers, None, scratch)?;
-            scratch
-        }
-    };
-    beneath::open_directory(CWD, path)
+    if let [only] = lowers {
+        return beneath::open_directory(CWD, only);
+    }
+    mount(lowers, None, scratch)?;
+    beneath::open_directory(CWD, scratch)
 }
 
 /// Tries an overlay whose directories are in `scratch`.

@@ -15,7 +15,7 @@ use rustix::thread::UnshareFlags;
 
 use super::overlay::Changes;
 use super::stubs::{Shape, Stubs};
-use super::{enter_mounts, init, overlay, root};
+use super::{enter_mounts, init, inline, overlay, root};
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure, Root, Run};
 use crate::exec::sandbox::{MountKind, Network, RunSpec};
@@ -23,7 +23,8 @@ use crate::rootfs::{beneath, diff};
 
 /// Executes the command of `run`, waits until nothing of it is left, and removes what was made for its mounts.
 pub(super) fn run(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer, Failure> {
-    write_files(run)?;
+    write_files(run, "")?;
+    inline::prepare(&run.scratch)?;
     enter_mounts()?;
     let mut namespaces = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if run.spec.network == Network::None {
@@ -58,6 +59,7 @@ pub(super) fn mount_points(spec: &RunSpec) -> Result<Vec<(PathBuf, Shape)>, Fail
     for mount in &spec.mounts {
         let shape = match &mount.kind {
             MountKind::Tmpfs { .. } => Shape::Directory,
+            MountKind::File(_) => Shape::File,
             MountKind::Bind { source, .. } => {
                 let metadata = fs::metadata(source).during(|| format!("bind `{}`", source.display()))?;
                 if metadata.is_dir() { Shape::Directory } else { Shape::File }
@@ -80,13 +82,14 @@ fn mount_root(root: &Root, target: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the files that are bound into the root.
-fn write_files(run: &Run) -> Result<(), Failure> {
+/// Writes the files that are shown in the root. `known` are lines of `hosts` that come last.
+pub(super) fn write_files(run: &Run, known: &str) -> Result<(), Failure> {
     let mut hosts =
         format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", run.spec.hostname);
     for (address, name) in &run.spec.extra_hosts {
-        hosts.push_str(&format!("{address}\t{name}\n"));
+        hosts.extend([address, "\t", name, "\n"]);
     }
+    hosts.push_str(known);
     for (name, text) in [("hosts", &hosts), ("resolv.conf", &run.resolv_conf)] {
         let path = run.scratch.join(name);
         let written = || -> io::Result<()> {
