@@ -167,6 +167,18 @@ impl Layers {
         Ok(Box::new(reader))
     }
 
+    /// Why one of these layers did not arrive as it should, if one did not. Waits for those on their way.
+    ///
+    /// Blobs are used while they arrive, and what is wrong with them is known at their end only: whoever stumbles over
+    /// nonsense before should ask here whether it was the blob's fault.
+    pub(crate) fn damage<'a>(&self, layers: impl IntoIterator<Item = &'a ImageLayer>) -> Option<LayerError> {
+        layers.into_iter().find_map(|layer| {
+            let digest = layer.layer.descriptor.digest;
+            let incoming = lock(&self.shared.arriving).get(&digest).cloned()?;
+            incoming.wait().err().map(|source| LayerError::Read { digest, source })
+        })
+    }
+
     /// Waits until the store has the blob. Blocks.
     pub fn complete_blob(&self, layer: &ImageLayer) -> Result<PathBuf, LayerError> {
         let descriptor = &layer.layer.descriptor;

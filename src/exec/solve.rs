@@ -105,10 +105,10 @@ impl Solver {
                     name: step.name.clone(),
                     error: Arc::new(error),
                 };
-                let mut solved = BTreeMap::new();
+                let mut results = BTreeMap::new();
                 let waiting = inputs.into_iter().map(|(id, solution)| async move { (id, solution.await) });
                 for (id, result) in join_all(waiting).await {
-                    solved.insert(id, result?);
+                    results.insert(id, result?);
                 }
                 if let Operation::Base(request) = &step.operation {
                     let base = bases
@@ -121,8 +121,10 @@ impl Solver {
                     return Ok(base);
                 }
                 let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
-                let done =
-                    tokio::task::spawn_blocking(move || worker.carry_out(&work.steps[position], &solved));
+                let done = tokio::task::spawn_blocking(move || {
+                    let done = worker.carry_out(&work.steps[position], &results);
+                    done.map_err(|error| worker.cause(error, &results))
+                });
                 match done.await {
                     Ok(result) => result.map_err(fail),
                     Err(error) => Err(fail(error.into())),
@@ -131,6 +133,15 @@ impl Solver {
             solutions.push(solution.boxed().shared());
         }
         solutions
+    }
+
+    /// The reason behind an error: what looks like nonsense in a layer may be a download that went wrong.
+    fn cause(&self, error: StepError, inputs: &BTreeMap<StepId, Arc<FileSystem>>) -> StepError {
+        if !error.is_about_layers() || self.settings.cancel.is_cancelled() {
+            return error;
+        }
+        let layers: Vec<ImageLayer> = inputs.values().flat_map(|input| input.layers()).collect();
+        self.settings.layers.damage(&layers).map_or(error, StepError::Layer)
     }
 
     /// Begins to unpack a base for a RUN. A base that was seen before may have RUNs whose results are known, and is

@@ -70,11 +70,11 @@ pub enum BuildError {
         image: BaseSource,
         /// Why.
         #[source]
-        source: BaseError,
+        source: Box<BaseError>,
     },
     /// A step failed.
     #[error("{0}")]
-    Step(#[from] StepFailure),
+    Step(#[source] Box<StepFailure>),
     /// The image's config cannot be written.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -141,6 +141,12 @@ pub enum BaseError {
     /// A layout cannot be read.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+}
+
+impl From<StepFailure> for BuildError {
+    fn from(failure: StepFailure) -> Self {
+        Self::Step(Box::new(failure))
+    }
 }
 
 impl BuildError {

@@ -89,6 +89,18 @@ impl Incoming {
         self.changed.notify_all();
     }
 
+    /// Waits until all is here, or will never be. Blocks.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut state = self.state();
+        loop {
+            match &state.end {
+                Some(End::Broken(reason)) => return Err(io::Error::other(reason.clone())),
+                Some(End::Whole) => return Ok(()),
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
     /// Reads the blob from its beginning, waiting for what has not arrived yet.
     pub fn follow(self: &Arc<Self>) -> Result<IncomingReader, StoreError> {
         let state = self.state();
@@ -176,5 +188,6 @@ mod tests {
         let mut reader = incoming.follow().unwrap();
         incoming.fail("the line went dead");
         assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap_err().to_string(), "the line went dead");
+        assert_eq!(incoming.wait().unwrap_err().to_string(), "the line went dead");
     }
 }
