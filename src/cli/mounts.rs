@@ -190,9 +190,12 @@ mod tests {
         for text in ["", "=a", "a=", "a=key1,key2"] {
             assert!(text.parse::<NamedAgent>().is_err(), "{text}");
         }
-        for (text, address) in
-            [("a.b:10.0.0.1", "10.0.0.1"), ("a.b=::1", "::1"), ("a.b:[::1]", "::1"), ("a.b:fe80::2", "fe80::2")]
-        {
+        for (text, address) in [
+            ("a.b:10.0.0.1", "10.0.0.1"),
+            ("a.b=::1", "::1"),
+            ("a.b:[::1]", "::1"),
+            ("a.b:fe80::2", "fe80::2"),
+        ] {
             assert_eq!(host(text), Ok(("a.b".to_owned(), address.parse().unwrap())), "{text}");
         }
         for text in ["a", "a:", ":1.1.1.1", "a b:1.1.1.1", "a:host-gateway", "a:b", "a\n:1.1.1.1"] {

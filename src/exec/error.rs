@@ -143,7 +143,9 @@ impl StepError {
     pub fn span(&self) -> Option<Span> {
         match self {
             Self::Copy { span, .. } | Self::Owner { span, .. } => *span,
-            Self::Unsupported { span, .. } | Self::Pattern { span, .. } | Self::Mount { span, .. } => Some(*span),
+            Self::Unsupported { span, .. } | Self::Pattern { span, .. } | Self::Mount { span, .. } => {
+                Some(*span)
+            }
             _ => None,
         }
     }

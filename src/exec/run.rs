@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
-use super::result::{FileSystem, chain_ids};
 use super::mounts::{self, Preparation, Prepared, Renewed, Shown, Supplies};
+use super::result::{FileSystem, chain_ids};
 use super::sandbox::{
-    Exit, InlineFile, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork, OutputStream,
-    Rootfs, RunSpec, Sandbox,
+    Exit, InlineFile, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork,
+    OutputStream, Rootfs, RunSpec, Sandbox,
 };
 use super::solve::{Clock, SolverSettings};
 use super::writing::NewLayer;

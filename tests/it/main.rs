@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod build;
+mod mounts;
 mod registry;
 mod registry_client;
 mod sandbox;

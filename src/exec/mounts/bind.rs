@@ -88,4 +88,3 @@ pub(super) fn lay_out(
     }
     Ok(files)
 }
-

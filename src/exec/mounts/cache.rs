@@ -16,8 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::bind::{self, Shown};
 use super::MountError;
+use super::bind::{self, Shown};
 use crate::dockerfile::{CacheMount, CacheSharing, Span};
 use crate::exec::error::StepError;
 use crate::exec::sandbox::{Sandbox, SandboxError};
@@ -167,7 +167,10 @@ impl<'a> CacheRequest<'a> {
             Some(Node::Directory(directory)) => directory.as_ref().clone(),
             Some(Node::Leaf(_)) => {
                 let source = self.mount.source.clone();
-                return Err(StepError::Mount { source: MountError::SeedIsFile { path: source }, span: self.span });
+                return Err(StepError::Mount {
+                    source: MountError::SeedIsFile { path: source },
+                    span: self.span,
+                });
             }
             None => Directory::new(Metadata {
                 mtime: settings.clock.now.epoch_seconds(),

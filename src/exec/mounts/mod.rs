@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) use bind::Shown;
-use cache::{Cache, CacheRequest};
 pub(super) use cache::Renewed;
+use cache::{Cache, CacheRequest};
 use ssh::Forwarder;
 pub use supply::{AgentSource, SecretSource, SecretValue, Supplies, SupplyError};
 
@@ -33,13 +33,17 @@ use crate::graph::{RunMount, RunStep};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MountError {
     /// A secret that must be there was not given.
-    #[error("secret {id}: not found; give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")]
+    #[error(
+        "secret {id}: not found; give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+    )]
     NoSecret {
         /// Its name.
         id: String,
     },
     /// A secret cannot be a variable.
-    #[error("secret {id}: it is no UTF-8 text without zero bytes, so it cannot be a variable; use it as a file")]
+    #[error(
+        "secret {id}: it is no UTF-8 text without zero bytes, so it cannot be a variable; use it as a file"
+    )]
     NotText {
         /// Its name.
         id: String,
@@ -132,8 +136,7 @@ impl Preparation<'_> {
                         None => {}
                         Some(agent) => {
                             let agent = Forwarder::begin(wanted, Arc::clone(agent), self.sandbox)?;
-                            let kind =
-                                MountKind::Bind { source: agent.source(), access: Access::ReadWrite };
+                            let kind = MountKind::Bind { source: agent.source(), access: Access::ReadWrite };
                             prepared._agents.push(agent);
                             last.push(Mount { target: (&target).into(), kind });
                         }

@@ -126,7 +126,8 @@ impl Supplies {
         hosts: &[(String, IpAddr)],
     ) -> Result<Self, SupplyError> {
         let read = |(id, source): (&String, &SecretSource)| Ok((id.clone(), read_secret(id, source)?));
-        let open = |(id, source): (&String, &AgentSource)| Ok((id.clone(), Arc::new(open_agent(id, source)?)));
+        let open =
+            |(id, source): (&String, &AgentSource)| Ok((id.clone(), Arc::new(open_agent(id, source)?)));
         Ok(Self {
             secrets: secrets.iter().map(read).collect::<Result<_, SupplyError>>()?,
             agents: agents.iter().map(open).collect::<Result<_, SupplyError>>()?,
@@ -144,10 +145,8 @@ fn read_secret(id: &str, source: &SecretSource) -> Result<SecretValue, SupplyErr
     let value = match source {
         SecretSource::Value(value) => value.clone(),
         SecretSource::Environment(variable) => {
-            let value = std::env::var_os(variable).ok_or_else(|| SupplyError::NoVariable {
-                id: id.to_owned(),
-                variable: variable.clone(),
-            })?;
+            let value = std::env::var_os(variable)
+                .ok_or_else(|| SupplyError::NoVariable { id: id.to_owned(), variable: variable.clone() })?;
             SecretValue::new(value.into_encoded_bytes())
         }
         SecretSource::File(path) => {

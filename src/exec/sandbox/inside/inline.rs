@@ -60,12 +60,7 @@ impl InlineFiles {
         mount().during(|| "mount a file system for secrets")?;
         for (index, mount, file) in files {
             write(&inline.path(index), file).during(|| {
-                format!(
-                    "write `{}` for user {} and group {}",
-                    mount.target.display(),
-                    file.uid,
-                    file.gid
-                )
+                format!("write `{}` for user {} and group {}", mount.target.display(), file.uid, file.gid)
             })?;
         }
         Ok(inline)
