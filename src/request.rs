@@ -15,6 +15,9 @@ use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::registry::RegistrySettings;
 
+/// A Dockerfile that is longer than this is none.
+pub const MAX_DOCKERFILE: u64 = 16 << 20;
+
 /// Everything a build needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuildRequest {

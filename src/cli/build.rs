@@ -1,13 +1,13 @@
 //! `cooper build`, with the habits of `docker buildx build`.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::arguments::{certificate, key_value, named_context};
+use super::arguments::{certificate, dockerfile_source, key_value, named_context};
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -17,7 +17,7 @@ use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
-use crate::request::{BuildRequest, ContextSource, DockerfileSource, Output};
+use crate::request::{BuildRequest, ContextSource, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
         Err(Failure::Other(text)) => {
-            complain(&format!("error: {text}"));
+            complain(&pipeline::error_line(&text, true));
             ExitCode::FAILURE
         }
     }
@@ -176,17 +176,7 @@ async fn cancel_on_signal(cancel: Cancel) {
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
 fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
-    let dockerfile = match &arguments.file {
-        None => DockerfileSource::InContext,
-        Some(path) if path == Path::new("-") => {
-            let mut text = String::new();
-            io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| format!("cannot read standard input: {error}"))?;
-            DockerfileSource::Text(text)
-        }
-        Some(path) => DockerfileSource::Path(path.clone()),
-    };
+    let dockerfile = dockerfile_source(arguments.file.as_deref())?;
     let mut outputs = arguments.outputs.clone();
     if arguments.push && !outputs.contains(&Output::Push) {
         outputs.push(Output::Push);

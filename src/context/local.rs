@@ -5,7 +5,7 @@ use std::fs::{File, Metadata as FileMetadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -80,6 +80,15 @@ impl Context {
     /// Where they are.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether there is something at `path` in the directory that the rules leave out. For messages about what is not
+    /// in the tree.
+    pub fn hides(&self, path: &str) -> bool {
+        let path = Path::new(path.trim_start_matches('/'));
+        let is_inside =
+            path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        is_inside && self.root.join(path).symlink_metadata().is_ok()
     }
 
     /// Opens a file at the path that [`ContentSource::Context`] gives. Links are not followed: one that has taken

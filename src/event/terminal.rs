@@ -104,6 +104,7 @@ impl Reporter for TerminalReporter {
                 let (name, seconds) = (&entry.name, seconds(*duration_ms));
                 match outcome {
                     Outcome::Done if entry.activity == ActivityKind::Internal => {}
+                    Outcome::Stopped => {}
                     Outcome::Done => self.line(&format!("{GOOD}✔{GOOD:#} {name} {DIM}{seconds}{DIM:#}")),
                     Outcome::Cached => {
                         self.line(&format!("{GOOD}✔{GOOD:#} {name} {DIM}cached{DIM:#}"));

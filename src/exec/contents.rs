@@ -20,6 +20,8 @@ pub struct Contents<'a> {
     pub layers: &'a Layers,
     /// What is known of those layers.
     pub sources: HashMap<DiffId, ImageLayer>,
+    /// Archives that are unpacked, by the digest of their tar.
+    pub archives: HashMap<DiffId, File>,
 }
 
 /// Why files cannot be written to a layer.
@@ -74,11 +76,9 @@ impl Contents<'_> {
                     };
                     tar.append(entry, self.context.ok_or_else(missing)?.open(path)?)?;
                 }
-                ContentSource::File { path, offset } => {
-                    let failed = |source| ContentsError::Spool { directory: path.to_path_buf(), source };
-                    let mut file = File::open(path).map_err(failed)?;
-                    file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
-                    tar.append(entry, file.take(content.size))?;
+                ContentSource::Blob(digest) => {
+                    let blob = self.layers.store().open_blob(*digest).map_err(LayerError::from)?;
+                    tar.append(entry, blob)?;
                 }
                 ContentSource::Layer { diff_id, offset } => {
                     let failed = |source| ContentsError::FromLayer {
@@ -110,6 +110,12 @@ impl Contents<'_> {
         }
         let mut streams = HashMap::new();
         for (diff_id, pieces) in wanted {
+            if let Some(tar) = self.archives.get(&diff_id) {
+                let directory = self.layers.store().scratch();
+                let failed = |source| ContentsError::Spool { directory: directory.to_owned(), source };
+                streams.insert(diff_id, Stream::Seekable(tar.try_clone().map_err(failed)?));
+                continue;
+            }
             let Some(layer) = self.sources.get(&diff_id) else { continue };
             let tar = self.layers.open_tar(layer)?;
             let is_forwards = pieces.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0);
@@ -151,6 +157,7 @@ impl Contents<'_> {
 enum Stream {
     Forwards { tar: Box<dyn Read + Send>, position: u64 },
     Spooled { file: File, places: BTreeMap<u64, u64> },
+    Seekable(File),
 }
 
 impl Stream {
@@ -165,6 +172,10 @@ impl Stream {
                 }
                 *position = offset + size;
                 Ok(Box::new(tar.take(size)))
+            }
+            Self::Seekable(file) => {
+                file.seek(SeekFrom::Start(offset))?;
+                Ok(Box::new(file.take(size)))
             }
             Self::Spooled { file, places } => {
                 let place = places.get(&offset).ok_or(io::ErrorKind::NotFound)?;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::contents::ContentsError;
-use super::copy::CopyError;
+use super::copy::{ArchiveError, CopyError};
+use super::download::DownloadError;
 use super::layers::LayerError;
 use super::mounts::MountError;
 use super::sandbox::SandboxError;
@@ -37,6 +38,31 @@ pub enum StepError {
         source: CopyError,
         /// The word that is to blame.
         span: Option<Span>,
+    },
+    /// An archive that ADD unpacks is damaged.
+    #[error("cannot unpack this archive")]
+    Archive {
+        /// Why.
+        #[source]
+        source: ArchiveError,
+        /// The word that is to blame.
+        span: Option<Span>,
+    },
+    /// A source of ADD cannot be downloaded.
+    #[error("{source}")]
+    Download {
+        /// Why.
+        source: DownloadError,
+        /// The word that is to blame.
+        span: Span,
+    },
+    /// A source of a COPY is there, but not for the build.
+    #[error("`{path}` is excluded by `.dockerignore`")]
+    Ignored {
+        /// The source, as written.
+        path: String,
+        /// Where it is written.
+        span: Span,
     },
     /// `--chown`, or the user whose a working directory is to be.
     #[error("{source}")]
@@ -105,7 +131,7 @@ pub enum StepError {
     #[error("the new layer is not usable")]
     Tar(#[from] TarError),
     /// A layer cannot be written.
-    #[error("cannot write a layer{}", advice(.0))]
+    #[error("cannot write a layer")]
     Write(#[source] std::io::Error),
     /// The sandbox fails.
     #[error(transparent)]
@@ -121,14 +147,6 @@ pub enum StepError {
     Input(Box<StepFailure>),
 }
 
-fn advice(error: &std::io::Error) -> &'static str {
-    if error.kind() == std::io::ErrorKind::StorageFull {
-        ": the disk is full; free some space, or name another place with `--store DIR`"
-    } else {
-        ""
-    }
-}
-
 impl From<SandboxError> for StepError {
     fn from(error: SandboxError) -> Self {
         match error {
@@ -142,10 +160,12 @@ impl StepError {
     /// The word that is to blame, if one is.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Copy { span, .. } | Self::Owner { span, .. } => *span,
-            Self::Unsupported { span, .. } | Self::Pattern { span, .. } | Self::Mount { span, .. } => {
-                Some(*span)
-            }
+            Self::Copy { span, .. } | Self::Owner { span, .. } | Self::Archive { span, .. } => *span,
+            Self::Download { span, .. }
+            | Self::Ignored { span, .. }
+            | Self::Mount { span, .. }
+            | Self::Unsupported { span, .. }
+            | Self::Pattern { span, .. } => Some(*span),
             _ => None,
         }
     }

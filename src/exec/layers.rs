@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use futures_util::StreamExt as _;
 
+use super::index_slot::{Asked, Claim, Slot};
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
 use crate::layer::{
@@ -103,7 +104,7 @@ struct Shared {
     events: Events,
     runtime: tokio::runtime::Handle,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
-    indexes: Mutex<HashMap<DiffId, Arc<Mutex<Option<Arc<LayerIndex>>>>>>,
+    indexes: Mutex<HashMap<DiffId, Arc<Slot>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -134,6 +135,15 @@ impl Layers {
     /// The registries behind.
     pub fn registries(&self) -> &Registries {
         &self.shared.registries
+    }
+
+    /// Ends all that is on its way, with an error for those who wait for it, and throws away what is half-written.
+    /// No layer can be had or made any more.
+    pub(crate) fn abandon(&self) {
+        for incoming in lock(&self.shared.arriving).values() {
+            incoming.fail("the build has ended");
+        }
+        self.shared.store.discard_scratch();
     }
 
     /// The compressed blob, from its beginning. While it is still arriving, reading waits for what is not here yet.
@@ -193,8 +203,11 @@ impl Layers {
             };
             match received.await {
                 Ok(()) => activity.done(),
-                // The followers report it; the activity ends as failed.
-                Err(reason) => incoming.fail(&reason),
+                Err(reason) => {
+                    // The followers report why.
+                    incoming.fail(&reason);
+                    activity.failed();
+                }
             }
         });
         Ok(())
@@ -234,17 +247,16 @@ impl Layers {
     /// The uncompressed tar; its end is an error if it is not the layer it should be. What the layer lists is kept
     /// on the way, if it is not known yet.
     pub fn open_tar(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
-        let tar = self.open_verified(layer)?;
-        let slot = self.slot(layer.layer.diff_id);
-        let known = match slot.try_lock() {
-            Ok(index) => index.is_some() || self.shared.store.layer_index(layer.layer.diff_id)?.is_some(),
-            // Somebody is reading it right now.
-            Err(_) => true,
-        };
-        if known {
-            return Ok(Box::new(tar));
-        }
-        Ok(Box::new(Indexing::new(tar, self.clone(), layer.layer.diff_id)))
+        self.claim_tar(layer)?.open()
+    }
+
+    /// Announces that the layer will be read: who wants to know what it lists waits for that, and does not read it a
+    /// second time.
+    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> Result<ClaimedTar, LayerError> {
+        let diff_id = layer.layer.diff_id;
+        let claim =
+            if self.shared.store.has_layer_index(diff_id) { None } else { self.slot(diff_id).claim() };
+        Ok(ClaimedTar { layers: self.clone(), layer: layer.clone(), claim })
     }
 
     fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {
@@ -259,32 +271,48 @@ impl Layers {
 
     /// What the layer lists: from memory, from the store, or by reading the layer once. Blocks.
     pub fn index(&self, layer: &ImageLayer) -> Result<Arc<LayerIndex>, LayerError> {
-        let slot = self.slot(layer.layer.diff_id);
-        let mut index = lock(&slot);
-        if let Some(index) = &*index {
-            return Ok(Arc::clone(index));
-        }
-        let found = if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
-            found
-        } else {
-            let tar = self.open_verified(layer)?;
-            let digest = layer.layer.descriptor.digest;
-            let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
-            self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
-            read
+        let claim = match self.slot(layer.layer.diff_id).ask() {
+            Asked::Known(index) => return Ok(index),
+            Asked::Claimed(claim) => claim,
         };
-        Ok(Arc::clone(index.insert(Arc::new(found))))
+        if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
+            return Ok(claim.fulfil(found));
+        }
+        let tar = self.open_verified(layer)?;
+        let digest = layer.layer.descriptor.digest;
+        let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
+        self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
+        Ok(claim.fulfil(read))
     }
 
     /// Remembers what a layer lists that was just made.
     pub fn keep_index(&self, diff_id: DiffId, index: LayerIndex) -> Result<(), StoreError> {
         self.shared.store.keep_layer_index(diff_id, &index)?;
-        lock(&self.slot(diff_id)).get_or_insert_with(|| Arc::new(index));
+        self.slot(diff_id).fill(index);
         Ok(())
     }
 
-    fn slot(&self, diff_id: DiffId) -> Arc<Mutex<Option<Arc<LayerIndex>>>> {
+    fn slot(&self, diff_id: DiffId) -> Arc<Slot> {
         Arc::clone(lock(&self.shared.indexes).entry(diff_id).or_default())
+    }
+}
+
+/// A layer that will be read, once.
+#[derive(Debug)]
+pub(super) struct ClaimedTar {
+    layers: Layers,
+    layer: ImageLayer,
+    claim: Option<Claim>,
+}
+
+impl ClaimedTar {
+    /// The uncompressed tar, as [`Layers::open_tar`] gives it.
+    pub(super) fn open(self) -> Result<Box<dyn Read + Send>, LayerError> {
+        let tar = self.layers.open_verified(&self.layer)?;
+        Ok(match self.claim {
+            None => Box::new(tar),
+            Some(claim) => Box::new(Indexing::new(tar, self.layers, self.layer.layer.diff_id, claim)),
+        })
     }
 }
 
@@ -340,15 +368,16 @@ struct Indexing {
     tar: Verified,
     layers: Layers,
     diff_id: DiffId,
+    claim: Option<Claim>,
     blocks: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<Result<LayerIndex, TarError>>>,
 }
 
 impl Indexing {
-    fn new(tar: Verified, layers: Layers, diff_id: DiffId) -> Self {
+    fn new(tar: Verified, layers: Layers, diff_id: DiffId, claim: Claim) -> Self {
         let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
         let thread = std::thread::spawn(move || LayerIndex::read(Blocks::new(receiver)));
-        Self { tar, layers, diff_id, blocks: Some(blocks), thread: Some(thread) }
+        Self { tar, layers, diff_id, claim: Some(claim), blocks: Some(blocks), thread: Some(thread) }
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -356,7 +385,11 @@ impl Indexing {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let index = thread.join().map_err(|_| io::Error::other("the thread that lists the layer is gone"))?;
         let index = index.map_err(io::Error::other)?;
-        self.layers.keep_index(self.diff_id, index).map_err(io::Error::other)
+        self.layers.shared.store.keep_layer_index(self.diff_id, &index).map_err(io::Error::other)?;
+        if let Some(claim) = self.claim.take() {
+            claim.fulfil(index);
+        }
+        Ok(())
     }
 }
 

@@ -10,15 +10,20 @@
 
 pub mod contents;
 pub mod copy;
+mod copy_step;
+mod download;
 mod error;
+mod index_slot;
 mod layers;
 mod mounts;
 mod result;
+mod rootfs_pool;
 mod run;
 pub mod sandbox;
 mod solve;
 mod writing;
 
+pub use download::DownloadError;
 pub use error::{StepError, StepFailure};
 pub use layers::{ImageLayer, LayerError, Layers, Origin};
 pub use mounts::{AgentSource, MountError, SecretSource, SecretValue, Supplies, SupplyError};

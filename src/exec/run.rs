@@ -7,6 +7,7 @@ use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
 use super::mounts::{self, Preparation, Prepared, Renewed, Shown, Supplies};
 use super::result::{FileSystem, chain_ids};
+use super::rootfs_pool::{RootfsPool, Unpacking};
 use super::sandbox::{
     Exit, InlineFile, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork,
     OutputStream, Rootfs, RunSpec, Sandbox,
@@ -29,9 +30,8 @@ pub struct Runner {
     supplies: Supplies,
     renewed: Renewed,
     sandbox: Mutex<Option<Arc<Sandbox>>>,
-    /// File systems that RUNs have left behind, by the chain id they stand for: the next RUN of the stage goes on
-    /// in one instead of making it anew.
-    idle: Mutex<Vec<(Vec<Digest>, Rootfs)>>,
+    /// The next RUN of a stage goes on in the file system that the one before has left, instead of making it anew.
+    pool: Arc<RootfsPool>,
 }
 
 impl Runner {
@@ -44,7 +44,7 @@ impl Runner {
             supplies,
             renewed: Mutex::default(),
             sandbox: Mutex::default(),
-            idle: Mutex::default(),
+            pool: Arc::default(),
         }
     }
 
@@ -108,7 +108,7 @@ impl Runner {
         if let Some(last) = chain.last() {
             rootfs.keep_as(last)?;
         }
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((chain, rootfs));
+        self.pool.put(chain, rootfs);
         Ok(layer)
     }
 
@@ -145,31 +145,60 @@ impl Runner {
         chain: &[Digest],
         settings: &SolverSettings,
     ) -> Result<Rootfs, StepError> {
-        let found = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let best = idle
-                .iter()
-                .enumerate()
-                .filter(|(_, (below, _))| chain.starts_with(below))
-                .max_by_key(|(_, (below, _))| below.len())
-                .map(|(position, _)| position);
-            best.map(|position| idle.swap_remove(position))
-        };
-        if let Some((below, mut rootfs)) = found {
-            for (layer, chain) in layers.iter().zip(chain).skip(below.len()) {
-                rootfs.apply(layer_source(layer, *chain, &settings.layers), &settings.cancel)?;
+        if let Some((known, mut rootfs)) = self.pool.take(chain) {
+            for (layer, chain) in layers.iter().zip(chain).skip(known) {
+                rootfs.apply(layer_source(layer, *chain, &settings.layers)?, &settings.cancel)?;
             }
             return Ok(rootfs);
         }
-        let sources =
-            layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, &settings.layers));
-        Ok(sandbox.rootfs(sources.collect(), &settings.cancel)?)
+        let sources = layer_sources(layers, chain, &settings.layers)?;
+        Ok(sandbox.rootfs(sources, &settings.cancel)?)
+    }
+
+    /// Announces that a base will be unpacked, before anybody asks what is in it: then that is found out on the way,
+    /// and nothing is inflated twice. To be followed by [`Runner::unpack`].
+    /// Nothing if somebody has announced it before.
+    pub(super) fn announce(
+        &self,
+        base: &FileSystem,
+        layers: &Layers,
+    ) -> Result<Option<EarlyUnpack>, StepError> {
+        let own = base.layers();
+        let chain = chain_ids(&own);
+        let Some(unpacking) = RootfsPool::prepare(&self.pool, &chain) else { return Ok(None) };
+        Ok(Some(EarlyUnpack { sources: layer_sources(&own, &chain, layers)?, unpacking }))
+    }
+
+    /// Unpacks a base for the RUNs to come. Blocks.
+    pub(super) fn unpack(&self, early: EarlyUnpack, settings: &SolverSettings) {
+        let made = self
+            .sandbox(settings)
+            .and_then(|sandbox| sandbox.rootfs(early.sources, &settings.cancel).map_err(StepError::from));
+        // An error comes again, at its place in the Dockerfile, when the RUN tries.
+        if let Ok(rootfs) = made {
+            early.unpacking.done(rootfs);
+        }
     }
 }
 
-fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> LayerSource {
-    let (layer, layers) = (layer.clone(), layers.clone());
-    LayerSource { chain, open: Box::new(move || layers.open_tar(&layer).map_err(std::io::Error::other)) }
+/// A base that is about to be unpacked.
+#[derive(Debug)]
+pub(super) struct EarlyUnpack {
+    sources: Vec<LayerSource>,
+    unpacking: Unpacking,
+}
+
+fn layer_sources(
+    layers: &[ImageLayer],
+    chain: &[Digest],
+    pool: &Layers,
+) -> Result<Vec<LayerSource>, StepError> {
+    layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, pool)).collect()
+}
+
+fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> Result<LayerSource, StepError> {
+    let tar = layers.claim_tar(layer)?;
+    Ok(LayerSource { chain, open: Box::new(move || tar.open().map_err(std::io::Error::other)) })
 }
 
 /// Makes lines of a command's output, one stream independent of the other.

@@ -1,29 +1,28 @@
 //! From a graph to layers: every step once, independent ones side by side.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
 
 use super::contents::Contents;
-use super::copy::{self, Arrangement, CopyError, CopyRules, Selected};
+use super::copy::{self};
 use super::error::{StepError, StepFailure};
 use super::layers::{ImageLayer, Layers, Origin};
 use super::result::{FileSystem, StepRecord};
 use super::run::Runner;
-use super::writing::NewLayer;
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::context::ignore::Ignore;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
-    BaseSource, Bases, CopyInput, CopyStep, Files, Graph, KeyWriter, Operation, Step, StepId,
+    BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
     WorkingDirectoryStep,
 };
 use crate::image::Time;
-use crate::layer::{Digest, Hasher, Metadata, TarWriter};
-use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node, Owner, Tree};
+use crate::layer::Digest;
+use crate::rootfs::Owner;
 
 /// The times of a build.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +57,18 @@ pub struct SolverSettings {
 pub struct Solver {
     settings: SolverSettings,
     /// Digests of files of contexts that were read already.
-    digests: Mutex<HashMap<(Option<String>, std::path::PathBuf), Digest>>,
+    digests: Mutex<HashMap<(Option<String>, PathBuf), Digest>>,
+    /// What the steps of this build came to, by key: stages often begin alike, and what they have in common is to be
+    /// done once, and at one time.
+    done: Mutex<HashMap<Digest, Arc<Mutex<Option<Done>>>>>,
+}
+
+/// A step's layer, and when it was made.
+type Done = (ImageLayer, Time);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks protect is only ever replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A step that is being carried out: clones wait for the same result.
@@ -67,16 +77,27 @@ pub type Solution = Shared<BoxFuture<'static, Result<Arc<FileSystem>, StepFailur
 impl Solver {
     /// A solver.
     pub fn new(settings: SolverSettings) -> Arc<Self> {
-        Arc::new(Self { settings, digests: Mutex::default() })
+        Arc::new(Self { settings, digests: Mutex::default(), done: Mutex::default() })
+    }
+
+    pub(super) fn settings(&self) -> &SolverSettings {
+        &self.settings
+    }
+
+    /// Digests of files of contexts that were read already, by context and path.
+    pub(super) fn digests(&self) -> &Mutex<HashMap<(Option<String>, PathBuf), Digest>> {
+        &self.digests
     }
 
     /// The solutions of all steps; none begins before it is waited for.
     pub fn solve(self: &Arc<Self>, graph: &Arc<Graph>, bases: &Arc<Bases>) -> Vec<Solution> {
         let mut solutions: Vec<Solution> = Vec::with_capacity(graph.steps.len());
+        let run_on = bases_that_are_run_on(graph);
         for (position, step) in graph.steps.iter().enumerate() {
             let inputs: BTreeMap<StepId, Solution> =
                 inputs(step).into_iter().map(|id| (id, solutions[id.position()].clone())).collect();
             let (solver, graph, bases) = (Arc::clone(self), Arc::clone(graph), Arc::clone(bases));
+            let is_run_on = matches!(&step.operation, Operation::Base(request) if run_on.contains(request));
             let solution = async move {
                 let step = &graph.steps[position];
                 let fail = |error| StepFailure {
@@ -90,10 +111,14 @@ impl Solver {
                     solved.insert(id, result?);
                 }
                 if let Operation::Base(request) = &step.operation {
-                    return bases
+                    let base = bases
                         .get(request)
                         .map(|base| Arc::new(base_file_system(&request.source, &base.layers)))
-                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }));
+                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }))?;
+                    if is_run_on {
+                        solver.unpack_early(&base).map_err(fail)?;
+                    }
+                    return Ok(base);
                 }
                 let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
                 let done =
@@ -106,6 +131,19 @@ impl Solver {
             solutions.push(solution.boxed().shared());
         }
         solutions
+    }
+
+    /// Begins to unpack a base for a RUN. A base that was seen before may have RUNs whose results are known, and is
+    /// unpacked when one turns out not to be.
+    fn unpack_early(self: &Arc<Self>, base: &FileSystem) -> Result<(), StepError> {
+        let layers = &self.settings.layers;
+        if base.own_layers().iter().all(|layer| layers.store().has_layer_index(layer.layer.diff_id)) {
+            return Ok(());
+        }
+        let Some(early) = self.settings.runner.announce(base, layers)? else { return Ok(()) };
+        let solver = Arc::clone(self);
+        tokio::task::spawn_blocking(move || solver.settings.runner.unpack(early, &solver.settings));
+        Ok(())
     }
 
     /// Carries out one step whose inputs are known. Blocks.
@@ -135,7 +173,7 @@ impl Solver {
     }
 
     /// The layer of this key on top of `below`: the one that is known, or the one that `make` makes.
-    fn layer_on(
+    pub(super) fn layer_on(
         &self,
         step: &Step,
         below: &Arc<FileSystem>,
@@ -143,20 +181,45 @@ impl Solver {
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
         let activity = self.settings.events.begin(ActivityKind::Step, step.name.clone());
-        let store = self.settings.layers.store();
-        if self.settings.use_cache
-            && let Some(StepRecord { layer, created }) = store.step(key)?
-            && store.has_blob(&layer.descriptor)
-        {
-            activity.cached();
-            let layer = ImageLayer { layer, origin: Origin::Store };
-            return Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)));
-        }
-        let layer = make(below, &activity)?;
-        let created = self.settings.clock.created()?;
-        store.keep_step(key, &StepRecord { layer: layer.layer.clone(), created })?;
-        activity.done();
+        let slot = Arc::clone(lock(&self.done).entry(key).or_default());
+        // Held until the step is done: who has the same one waits for it here.
+        let mut done = lock(&slot);
+        let known = match &*done {
+            Some(known) => Some(known.clone()),
+            None if self.settings.use_cache => self.kept(key)?,
+            None => None,
+        };
+        let (layer, created) = match known {
+            Some(known) => {
+                activity.cached();
+                known
+            }
+            None => match make(below, &activity) {
+                Ok(layer) => {
+                    let created = self.settings.clock.created()?;
+                    let record = StepRecord { layer: layer.layer.clone(), created };
+                    self.settings.layers.store().keep_step(key, &record)?;
+                    activity.done();
+                    (layer, created)
+                }
+                Err(error) => {
+                    // A cancelled build takes away what steps stand on; that is not their failure.
+                    if !self.settings.cancel.is_cancelled() {
+                        activity.failed();
+                    }
+                    return Err(error);
+                }
+            },
+        };
+        *done = Some((layer.clone(), created));
         Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
+    }
+
+    /// What an earlier build has left of the step with this key.
+    fn kept(&self, key: Digest) -> Result<Option<Done>, StepError> {
+        let store = self.settings.layers.store();
+        let record = store.step::<StepRecord>(key)?.filter(|record| store.has_blob(&record.layer.descriptor));
+        Ok(record.map(|StepRecord { layer, created }| (ImageLayer { layer, origin: Origin::Store }, created)))
     }
 
     fn make_directory(
@@ -181,281 +244,15 @@ impl Solver {
             let now = self.settings.clock.now.epoch_seconds();
             let placed = copy::make_working_directory(&tree, &directory.path, owner, now)
                 .map_err(|source| StepError::Copy { source, span: None })?;
-            let contents = Contents { context: None, layers: &self.settings.layers, sources: HashMap::new() };
-            self.write(&placed, &contents)
-        })
-    }
-
-    fn copy(
-        &self,
-        step: &Step,
-        copy: &CopyStep,
-        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
-    ) -> Result<Arc<FileSystem>, StepError> {
-        let below = input(inputs, copy.parent)?;
-        let selection = self.select(copy, inputs)?;
-        let key = self.copy_key(copy, below, &selection)?;
-        self.layer_on(step, below, key, |below, _| {
-            let base = if copy.link && copy.owner.is_none() {
-                Tree::empty()
-            } else {
-                below.tree(&self.settings.layers)?
-            };
-            let rules = self.rules(copy, &base)?;
-            let over = if copy.link { Tree::empty() } else { base };
-            let mut arrangement = Arrangement::new(&over);
-            if selection.files.iter().map(|(_, files)| files.len()).sum::<usize>() > 1
-                && !rules.into_directory
-            {
-                arrangement
-                    .require_directory(&rules.destination)
-                    .map_err(|source| StepError::Copy { source, span: None })?;
-            }
-            for (span, files) in &selection.files {
-                copy::arrange(&mut arrangement, files, &rules)
-                    .map_err(|source| StepError::Copy { source, span: *span })?;
-            }
-            let mut placed = arrangement.finish();
-            if let Some(epoch) = self.settings.clock.epoch {
-                for placed in &mut placed {
-                    placed.entry.metadata.mtime = placed.entry.metadata.mtime.min(epoch);
-                }
-            }
             let contents = Contents {
-                context: selection.context.as_deref(),
+                context: None,
                 layers: &self.settings.layers,
-                sources: selection.layers.clone(),
+                sources: HashMap::new(),
+                archives: HashMap::new(),
             };
             self.write(&placed, &contents)
         })
     }
-
-    fn rules(&self, copy: &CopyStep, base: &Tree) -> Result<CopyRules, StepError> {
-        let owner = copy.owner.as_ref().map(|owner| {
-            Owner::parse(&owner.value, base)
-                .map_err(|source| StepError::Owner { source, span: Some(owner.span) })
-        });
-        Ok(CopyRules {
-            destination: copy.destination.clone(),
-            into_directory: copy.into_directory,
-            owner: owner.transpose()?,
-            mode: copy.mode.clone(),
-            parents: copy.parents,
-            exclude: exclusions(copy)?,
-            now: self.settings.clock.now.epoch_seconds(),
-        })
-    }
-
-    /// Finds the files that a COPY means.
-    fn select(
-        &self,
-        copy: &CopyStep,
-        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
-    ) -> Result<Selection, StepError> {
-        let mut selection = Selection::default();
-        for source in &copy.sources {
-            match source {
-                CopyInput::Inline { name, text } => {
-                    let content = Content {
-                        size: text.len() as u64,
-                        source: ContentSource::Inline(Arc::clone(text)),
-                        text: None,
-                    };
-                    let metadata = Metadata {
-                        mtime: self.settings.clock.now.epoch_seconds(),
-                        ..Metadata::with_mode(0o644)
-                    };
-                    let leaf = Leaf { metadata, kind: LeafKind::File(content) };
-                    let selected = Selected::file(name, Node::Leaf(Arc::new(leaf)));
-                    selection.files.push((None, vec![selected]));
-                }
-                CopyInput::Files { from, pattern } => {
-                    let tree = self.source_tree(from, inputs, &mut selection)?;
-                    let files = copy::select(&tree, &pattern.value, copy.parents)
-                        .map_err(|source| StepError::Copy { source, span: Some(pattern.span) })?;
-                    selection.files.push((Some(pattern.span), files));
-                }
-            }
-        }
-        Ok(selection)
-    }
-
-    /// The tree of some files; where its contents are is noted in `selection`.
-    pub(super) fn source_tree(
-        &self,
-        from: &Files,
-        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
-        selection: &mut Selection,
-    ) -> Result<Tree, StepError> {
-        match from {
-            Files::Context(name) => {
-                let context = self.context(name.as_ref())?;
-                selection.context = Some(Arc::clone(context));
-                selection.context_name.clone_from(name);
-                Ok(context.tree().clone())
-            }
-            Files::Step(id) => {
-                let files = input(inputs, *id)?;
-                let layers = files.layers().into_iter();
-                selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
-                files.tree(&self.settings.layers)
-            }
-        }
-    }
-
-    fn context(&self, name: Option<&String>) -> Result<&Arc<Context>, StepError> {
-        let found = self.settings.contexts.get(&name.cloned());
-        found.ok_or_else(|| StepError::NoContext { name: name.cloned().unwrap_or_default() })
-    }
-
-    fn copy_key(
-        &self,
-        copy: &CopyStep,
-        below: &Arc<FileSystem>,
-        selection: &Selection,
-    ) -> Result<Digest, StepError> {
-        let mut key = KeyWriter::new("copy");
-        // What `--link` makes does not depend on what is below, except for the names of owners.
-        let depends = !copy.link || copy.owner.is_some();
-        key.optional(depends.then(|| *below.key().as_bytes()));
-        key.field(copy.destination.as_os_str().as_encoded_bytes());
-        key.number(u64::from(copy.into_directory))
-            .number(u64::from(copy.parents))
-            .number(u64::from(copy.link));
-        key.number(u64::from(copy.unpack_local));
-        key.optional(copy.owner.as_ref().map(|owner| &owner.value));
-        key.optional(copy.mode.as_ref().map(|mode| format!("{mode:?}")));
-        key.list(copy.exclude.iter().map(|pattern| &pattern.value));
-        self.settings.clock.write_to(&mut key);
-        for (_, files) in &selection.files {
-            key.number(files.len() as u64);
-            for file in files {
-                key.field(file.path.as_os_str().as_encoded_bytes()).number(u64::from(file.is_pivot));
-                key.number(file.parents.len() as u64);
-                for (name, metadata) in &file.parents {
-                    key.field(name.as_encoded_bytes());
-                    write_metadata(&mut key, metadata);
-                }
-                self.write_all(&mut key, &file.node, selection)?;
-            }
-        }
-        Ok(key.finish())
-    }
-
-    /// Adds what a node and everything in it is, but for times.
-    pub(super) fn write_all(
-        &self,
-        key: &mut KeyWriter,
-        node: &Node,
-        selection: &Selection,
-    ) -> Result<(), StepError> {
-        self.write_node(key, node, selection)?;
-        let Node::Directory(directory) = node else { return Ok(()) };
-        let mut inside = Vec::new();
-        crate::rootfs::walk_into(directory, std::path::Path::new(""), &mut inside);
-        key.number(inside.len() as u64);
-        for (path, node) in &inside {
-            key.field(path.as_os_str().as_encoded_bytes());
-            self.write_node(key, node, selection)?;
-        }
-        Ok(())
-    }
-
-    /// Adds what a node is, but for its times.
-    fn write_node(&self, key: &mut KeyWriter, node: &Node, selection: &Selection) -> Result<(), StepError> {
-        write_metadata(key, node.metadata());
-        let Node::Leaf(leaf) = node else {
-            key.field("directory");
-            return Ok(());
-        };
-        match &leaf.kind {
-            LeafKind::Symlink(target) => {
-                key.field("link").field(target.as_os_str().as_encoded_bytes());
-            }
-            LeafKind::CharDevice(device) => {
-                key.field("char").number(device.major.into()).number(device.minor.into());
-            }
-            LeafKind::BlockDevice(device) => {
-                key.field("block").number(device.major.into()).number(device.minor.into());
-            }
-            LeafKind::Fifo => {
-                key.field("fifo");
-            }
-            LeafKind::File(content) => {
-                key.field("file").number(content.size);
-                match &content.source {
-                    ContentSource::Inline(bytes) => key.digest(Digest::of(bytes)),
-                    ContentSource::Layer { diff_id, offset } => key.digest(diff_id.0).number(*offset),
-                    ContentSource::Context(path) => key.digest(self.digest_of(path, selection)?),
-                    ContentSource::File { path, offset } => {
-                        key.field(path.as_os_str().as_encoded_bytes()).number(*offset)
-                    }
-                };
-            }
-        }
-        Ok(())
-    }
-
-    /// The digest of a file of the context; every file is read for it once per build.
-    fn digest_of(&self, path: &std::path::Path, selection: &Selection) -> Result<Digest, StepError> {
-        let known = (selection.context_name.clone(), path.to_owned());
-        let digests = || self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(digest) = digests().get(&known) {
-            return Ok(*digest);
-        }
-        let context = self.context(selection.context_name.as_ref())?;
-        let mut file = context.open(path)?;
-        let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            let count = std::io::Read::read(&mut file, &mut buffer)
-                .map_err(|source| crate::context::ContextError::Read { path: path.to_owned(), source })?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-        }
-        let digest = hasher.finish();
-        digests().insert(known, digest);
-        Ok(digest)
-    }
-
-    /// Writes a layer.
-    fn write(&self, placed: &[copy::Placed], contents: &Contents<'_>) -> Result<ImageLayer, StepError> {
-        let mut tar = TarWriter::new(NewLayer::begin(&self.settings.layers)?);
-        contents.write(placed, &mut tar)?;
-        tar.finish()?.finish()
-    }
-}
-
-/// The patterns of `--exclude`; as with BuildKit, one that begins with `/` matches nothing.
-fn exclusions(copy: &CopyStep) -> Result<Ignore, StepError> {
-    let mut patterns = Vec::new();
-    for pattern in copy.exclude.iter().filter(|pattern| !pattern.value.starts_with('/')) {
-        Ignore::parse(&pattern.value).map_err(|error| StepError::Pattern {
-            pattern: pattern.value.clone(),
-            reason: error.to_string(),
-            span: pattern.span,
-        })?;
-        patterns.push(pattern.value.as_str());
-    }
-    let text = patterns.join("\n");
-    let span = copy.exclude.first().map(|pattern| pattern.span).unwrap_or_default();
-    Ignore::parse(&text).map_err(|error| StepError::Pattern {
-        pattern: text,
-        reason: error.to_string(),
-        span,
-    })
-}
-
-/// What the sources of a COPY, or a mount's, turned out to be.
-#[derive(Debug, Default)]
-pub(super) struct Selection {
-    /// Per source: where it is written, and the files.
-    files: Vec<(Option<crate::dockerfile::Span>, Vec<Selected>)>,
-    pub(super) context: Option<Arc<Context>>,
-    context_name: Option<String>,
-    pub(super) layers: HashMap<crate::layer::DiffId, ImageLayer>,
 }
 
 impl Clock {
@@ -472,11 +269,6 @@ impl Clock {
     pub(super) fn write_to(self, key: &mut KeyWriter) {
         key.optional(self.epoch.map(i64::to_be_bytes));
     }
-}
-
-fn write_metadata(key: &mut KeyWriter, metadata: &Metadata) {
-    key.number(metadata.mode.into()).number(metadata.uid.into()).number(metadata.gid.into());
-    key.optional(metadata.xattrs.get("security.capability"));
 }
 
 /// The steps whose results a step needs.
@@ -501,8 +293,23 @@ fn inputs(step: &Step) -> Vec<StepId> {
     inputs
 }
 
-fn input(inputs: &BTreeMap<StepId, Arc<FileSystem>>, id: StepId) -> Result<&Arc<FileSystem>, StepError> {
+pub(super) fn input(
+    inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+    id: StepId,
+) -> Result<&Arc<FileSystem>, StepError> {
     inputs.get(&id).ok_or_else(|| StepError::NoContext { name: format!("step {}", id.position()) })
+}
+
+/// The base images on which something is executed, in whatever stage.
+fn bases_that_are_run_on(graph: &Graph) -> BTreeSet<&BaseRequest> {
+    let ids = (0..graph.steps.len()).map(StepId::new);
+    ids.filter(|id| matches!(graph.step(*id).operation, Operation::Run(_)))
+        .filter_map(|id| graph.chain(id).first().copied())
+        .filter_map(|id| match &graph.step(id).operation {
+            Operation::Base(request) => Some(request),
+            _ => None,
+        })
+        .collect()
 }
 
 /// An image's file system; its key is what it contains, not what it is called.
@@ -516,10 +323,4 @@ fn base_file_system(source: &BaseSource, layers: &[crate::image::Layer]) -> File
     let layers =
         layers.iter().map(|layer| ImageLayer { layer: layer.clone(), origin: origin.clone() }).collect();
     FileSystem::base(key.finish(), layers)
-}
-
-impl From<CopyError> for StepError {
-    fn from(source: CopyError) -> Self {
-        Self::Copy { source, span: None }
-    }
 }

@@ -17,6 +17,7 @@ pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
 use crate::image::{History, ImageConfig};
+use crate::layer::Digest;
 
 /// Everything a build has to do for one platform.
 #[derive(Debug, Clone)]
@@ -115,6 +116,15 @@ pub enum CopyInput {
         from: Files,
         /// The path or pattern.
         pattern: Located<String>,
+    },
+    /// A file behind a URL.
+    Remote {
+        /// The URL.
+        url: Located<String>,
+        /// `--checksum`.
+        checksum: Option<Digest>,
+        /// Whether it is unpacked if it is an archive.
+        unpack: bool,
     },
     /// A here-document.
     Inline {

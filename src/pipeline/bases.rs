@@ -37,9 +37,8 @@ impl<'a> Resolver<'a> {
                 from_layout(path, selector.as_deref(), &request.platform)
             }
         };
-        let base = base.map_err(|source| BuildError::Base { image: request.source.clone(), source })?;
-        activity.done();
-        Ok(base)
+        activity.end_with(&base);
+        base.map_err(|source| BuildError::Base { image: request.source.clone(), source })
     }
 
     async fn from_registry(&self, image: &ImageRef, platform: &Platform) -> Result<Base, BaseError> {

@@ -1,7 +1,10 @@
 //! Why a build failed, and how that is said.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
+
+use annotate_snippets::{Group, Level, Renderer};
 
 use super::export::ExportError;
 use crate::context::ContextError;
@@ -11,7 +14,7 @@ use crate::graph::BaseSource;
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
-use crate::store::StoreError;
+use crate::store::{FULL_DISK, StoreError};
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +38,7 @@ pub enum BuildError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The `.dockerignore` makes no sense.
     #[error("`{}`: {reason}", path.display())]
@@ -82,7 +85,7 @@ pub enum BuildError {
     #[error(transparent)]
     Layer(#[from] LayerError),
     /// A registry does not take the image.
-    #[error("cannot push")]
+    #[error(transparent)]
     Push(#[from] RegistryError),
     /// An output cannot be written.
     #[error("cannot write the image to `{}`", path.display())]
@@ -160,22 +163,51 @@ impl BuildError {
         match self {
             Self::Dockerfile(diagnostics) => diagnostics.render(colour),
             Self::Step(failure) => render_step(failure, colour),
-            error => format!("error: {}", chain(error)),
+            error => {
+                let text = error_line(&chain(error), colour);
+                match advice(error) {
+                    Some(advice) => format!("{text}\n  = help: {advice}"),
+                    None => text,
+                }
+            }
         }
     }
+}
+
+/// `error: …` in the look of diagnostics.
+pub(crate) fn error_line(text: &str, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    // The title is the message alone: the library makes control characters in it visible.
+    renderer.render(&[Group::with_title(Level::ERROR.primary_title(text))])
+}
+
+/// What to do about a cause that deep layers meet, and that has nothing to do with what they were doing.
+fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let is_full = causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    });
+    // Some errors have lost their type on the way between threads, and brought their advice along.
+    (is_full && !chain(error).contains(FULL_DISK)).then_some(FULL_DISK)
 }
 
 fn render_step(failure: &StepFailure, colour: bool) -> String {
     let error = &*failure.error;
     let span = error.span().unwrap_or(failure.place.span);
     let code = match error {
-        StepError::Copy { .. } => Code::NotFound,
+        StepError::Copy { .. } | StepError::Ignored { .. } => Code::NotFound,
         StepError::Owner { .. } | StepError::Pattern { .. } => Code::InvalidValue,
         StepError::Mount { .. } => Code::InvalidMount,
         StepError::Unsupported { .. } => Code::Unsupported,
         _ => Code::StepFailed,
     };
-    Diagnostic::error(code, chain(error), span).render(&failure.place.source, colour)
+    let diagnostic = Diagnostic::error(code, chain(error), span);
+    let diagnostic = match advice(error) {
+        Some(advice) => diagnostic.advise(advice),
+        None => diagnostic,
+    };
+    diagnostic.render(&failure.place.source, colour)
 }
 
 /// An error and its causes, each once.

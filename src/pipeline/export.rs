@@ -1,5 +1,6 @@
 //! Outputs that are not a registry: layouts, archives, and the bare files.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
@@ -16,7 +17,8 @@ use crate::image::{
 };
 use crate::layer::TarWriter;
 use crate::request::{BuildRequest, Destination, Output};
-use crate::rootfs::unpack::{Form, UnpackError, unpack};
+use crate::rootfs::UnpackError;
+use crate::rootfs::unpack::{Form, unpack};
 
 /// Why an output cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +70,9 @@ pub(super) async fn write(
         let activity = events.begin(ActivityKind::Export, format!("write {name} to {}", path.display()));
         let (output, layers, image, tags) =
             (output.clone(), layers.clone(), image.clone(), request.tags.clone());
-        let written = tokio::task::spawn_blocking(move || write_one(&output, &layers, &image, &tags));
-        written.await?.map_err(|source| BuildError::Export { path, source: Box::new(source) })?;
-        activity.done();
+        let written = tokio::task::spawn_blocking(move || write_one(&output, &layers, &image, &tags)).await?;
+        activity.end_with(&written);
+        written.map_err(|source| BuildError::Export { path, source: Box::new(source) })?;
     }
     Ok(())
 }
@@ -174,7 +176,7 @@ fn write_tar(destination: &Destination, layers: &Layers, image: &BuiltImage) -> 
 fn flatten<W: Write>(target: W, layers: &Layers, image: &BuiltImage) -> Result<W, ExportError> {
     let placed: Vec<Placed> = everything(&image.tree(layers)?);
     let sources = image.layers.iter().map(|layer| (layer.layer.diff_id, layer.clone())).collect();
-    let contents = Contents { context: None, layers, sources };
+    let contents = Contents { context: None, layers, sources, archives: HashMap::new() };
     let mut tar = TarWriter::new(target);
     contents.write(&placed, &mut tar)?;
     Ok(tar.finish()?)

@@ -11,4 +11,5 @@ mod users;
 pub use tree::{
     Content, ContentSource, Directory, Last, Leaf, LeafKind, Node, Resolved, Tree, TreeError, walk_into,
 };
+pub use unpack::UnpackError;
 pub use users::{Owner, OwnerError};

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::layer::{Device, DiffId, Entry, EntryKind, Metadata};
+use crate::layer::{Device, DiffId, Digest, Entry, EntryKind, Metadata};
 
 /// How many symbolic links one resolution follows before it is called a loop; Linux's own limit.
 const MAX_LINKS: usize = 40;
@@ -85,13 +85,8 @@ pub enum ContentSource {
     },
     /// Here: the text of a here-document.
     Inline(Arc<[u8]>),
-    /// In a file of the builder's own, from `offset` on: an unpacked archive.
-    File {
-        /// The file.
-        path: Arc<Path>,
-        /// Position of the first byte.
-        offset: u64,
-    },
+    /// In the store, as the whole of this blob: a download.
+    Blob(Digest),
 }
 
 /// Where a path leads.
@@ -449,7 +444,6 @@ fn reversed_parts(path: &Path) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::Digest;
 
     fn layer(number: u8) -> DiffId {
         DiffId(Digest::of([number]))

@@ -117,7 +117,7 @@ impl fmt::Display for Warning {
 
 /// Why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UnpackError {
+pub enum UnpackError {
     /// It is no valid tar.
     #[error(transparent)]
     Tar(#[from] TarError),

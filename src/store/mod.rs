@@ -37,7 +37,7 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refuses something.
-    #[error("cannot {action} `{}` in the store{}", path.display(), full_disk_advice(source))]
+    #[error("cannot {action} `{}` in the store{}", path.display(), advice(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -66,14 +66,19 @@ pub enum StoreError {
     },
 }
 
-/// What to do about a full disk, to be put behind a message; empty for other errors.
-fn full_disk_advice(error: &io::Error) -> &'static str {
+/// What to do about a full disk.
+pub(crate) const FULL_DISK: &str =
+    "the disk is full; free some space, or name another place with `--store DIR`";
+
+/// What to do about a store that cannot be written to, to be put behind a message; empty for other errors.
+fn advice(error: &io::Error) -> String {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": the disk is full; free some space, or name another place with `--store DIR`"
+        StorageFull | QuotaExceeded => format!(": {FULL_DISK}"),
+        PermissionDenied | ReadOnlyFilesystem | NotADirectory => {
+            ": name a directory that can be written to with `--store DIR`".to_owned()
         }
-        io::ErrorKind::PermissionDenied => ": name a directory that can be written to with `--store DIR`",
-        _ => "",
+        _ => String::new(),
     }
 }
 
@@ -112,6 +117,12 @@ impl Store {
         self.scratch.path()
     }
 
+    /// Removes what is in [`Store::scratch`], and the directory itself: for the end of a process whose threads may
+    /// not end with it. Nothing can be written to the store any more.
+    pub(crate) fn discard_scratch(&self) {
+        self.scratch.discard();
+    }
+
     /// The kept index of a layer.
     pub fn layer_index(&self, diff_id: DiffId) -> Result<Option<LayerIndex>, StoreError> {
         let path = self.index_path(diff_id);
@@ -123,6 +134,11 @@ impl Store {
         LayerIndex::read_from(io::BufReader::new(file))
             .map(Some)
             .map_err(|source| StoreError::Index { path, source })
+    }
+
+    /// Whether the index of a layer is kept.
+    pub fn has_layer_index(&self, diff_id: DiffId) -> bool {
+        self.index_path(diff_id).exists()
     }
 
     /// Keeps the index of a layer.

@@ -1,5 +1,13 @@
 //! `cooper build`, from the outside.
 
+mod interrupted;
+mod offline;
+mod pull;
+mod push;
+mod refused;
+mod reproducible;
+mod sample_app;
+
 use crate::support::Build;
 
 #[test]

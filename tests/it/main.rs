@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod add;
 mod build;
+mod check;
+mod compatibility;
+mod differential;
+mod fuzz;
 mod mounts;
+mod pods;
 mod registry;
 mod registry_client;
 mod sandbox;

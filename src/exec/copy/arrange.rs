@@ -1,5 +1,7 @@
 //! Laying files over a tree.
 
+mod archive;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

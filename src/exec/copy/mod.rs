@@ -8,11 +8,13 @@
 //!
 //! No file of the base image is unpacked, and no content is read: that happens when the entries are written.
 
+mod archive;
 mod arrange;
 mod select;
 
 use std::path::{Path, PathBuf};
 
+pub use archive::{Archive, ArchiveError};
 pub use arrange::{Arrangement, Placed, everything};
 pub use select::{Selected, select, select_literally};
 
@@ -80,6 +82,14 @@ pub enum CopyError {
         path: PathBuf,
         /// The directory.
         source_path: PathBuf,
+    },
+    /// A hard link of an archive to a name that it has not brought before.
+    #[error("the archive has a hard link `{path}` to `{target}`, which is not there")]
+    ArchiveLink {
+        /// The link.
+        path: String,
+        /// Its target.
+        target: String,
     },
     /// `--parents` does not go through links.
     #[error("`--parents` cannot go through the symbolic link `{}`", path.display())]

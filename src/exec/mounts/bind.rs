@@ -1,6 +1,7 @@
 //! Files of a context, a stage or an image, as a mount shows them.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 use crate::dockerfile::{BindMount, CacheMount, Mount};
 use crate::exec::contents::Contents;
 use crate::exec::copy;
+use crate::exec::copy_step::Selection;
 use crate::exec::error::StepError;
 use crate::exec::result::FileSystem;
 use crate::exec::sandbox::{Files as LaidOut, Sandbox};
-use crate::exec::solve::{Selection, Solver, SolverSettings};
+use crate::exec::solve::{Solver, SolverSettings};
 use crate::graph::{KeyWriter, RunMount, RunStep, StepId};
 use crate::layer::{Digest, TarWriter};
 use crate::rootfs::{Node, Tree};
@@ -72,6 +74,7 @@ pub(super) fn lay_out(
         context: selection.and_then(|selection| selection.context.as_deref()),
         layers: &settings.layers,
         sources: selection.map(|selection| selection.layers.clone()).unwrap_or_default(),
+        archives: HashMap::new(),
     };
     let mut tree = Tree::empty();
     tree.insert(Path::new(NAME), node.clone());

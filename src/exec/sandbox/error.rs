@@ -17,6 +17,12 @@ pub enum SandboxError {
         /// Which of the needs it is, and so what to change.
         refusal: Refusal,
     },
+    /// No isolation is possible in this pod.
+    #[error("no isolation for RUN is possible in this pod {reasons}")]
+    NothingWorks {
+        /// What was found and tried, and what to change.
+        reasons: String,
+    },
     /// The helper program cannot be started.
     #[error("cannot start the sandbox helper `{}`", helper.display())]
     Spawn {
@@ -94,6 +100,37 @@ pub enum SandboxError {
         /// The name.
         group: String,
     },
+    /// `--network=none` where there are no namespaces.
+    #[error(
+        "`--network=none` needs the isolation `overlay` or `userns`: without namespaces, a RUN has the pod's network"
+    )]
+    NoNetworkNamespace,
+    /// An earlier builder was killed while a RUN had the pod's `/`.
+    #[error(
+        "a builder was killed in this container while `/` showed an image: the container's own files are out of the \
+         way; start a new one"
+    )]
+    Interrupted,
+    /// The builder's image has too much besides its own directory.
+    #[error(
+        "`{}` of the builder's image holds too much to be moved out of the way for a RUN: use an image that has \
+         nothing but Cooper's own directory, or another isolation",
+        path.display()
+    )]
+    Crowded {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something that has to stay is where the image has no directory.
+    #[error(
+        "`{}` is a directory of the pod that has to stay, but a link or a file in the image: keep the store elsewhere \
+         with `--store`, or mount the volume elsewhere",
+        path.display()
+    )]
+    InTheWay {
+        /// Where.
+        path: PathBuf,
+    },
     /// The command's program cannot be executed.
     #[error("cannot execute `{program}`")]
     Program {
@@ -122,6 +159,20 @@ pub enum Refusal {
     Mount,
     /// An overlay in the place where the store is.
     Overlay,
+    /// Being root.
+    Root,
+    /// A capability that runtimes give to root by default.
+    Capability,
+    /// Writing to `/`.
+    ReadOnlyRoot,
+    /// A place for images on the file system of `/`.
+    OtherFileSystem,
+    /// A container of its own.
+    Container,
+    /// A program that needs no shared libraries.
+    Libraries,
+    /// `chroot(2)`.
+    Chroot,
 }
 
 /// What to change so that it works: the lines of a pod's manifest.
@@ -150,6 +201,29 @@ fn advice(refusal: Refusal) -> &'static str {
              volumeMounts: [{name: store, mountPath: /store}]    # with `--store=/store`\n  \
              volumes: [{name: store, emptyDir: {}}]\n\
              or use `--isolation=userns`"
+        }
+        Refusal::Root => {
+            "help: without namespaces only root can act as the image's users. Add to the container:\n  \
+             securityContext:\n    runAsUser: 0\n    runAsNonRoot: false"
+        }
+        Refusal::Capability => {
+            "help: RUN needs capabilities that runtimes give by default. Add to the container:\n  \
+             securityContext:\n    \
+             capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, KILL]}"
+        }
+        Refusal::ReadOnlyRoot => {
+            "help: the isolation `in-place` puts images into `/`. Change in the container:\n  \
+             securityContext:\n    readOnlyRootFilesystem: false"
+        }
+        Refusal::OtherFileSystem => "help: images must be unpacked on the file system of `/`",
+        Refusal::Container => {
+            "help: use `--isolation=overlay` or `userns`. If this is a container after all, in which nothing else \
+             runs, set `COOPER_FORCE_IN_PLACE=1`"
+        }
+        Refusal::Libraries => "help: use Cooper's own image, or a static build",
+        Refusal::Chroot => {
+            "help: containerd gives root the capability for it, CRI-O does not. Use `--isolation=in-place`, or add to \
+             the container:\n  securityContext:\n    capabilities: {add: [SYS_CHROOT]}"
         }
     }
 }

@@ -15,13 +15,15 @@ pub(super) enum IdMap {
     Shifted,
     /// Root inside is the builder's user outside; there is nobody else.
     Single,
+    /// There is no inside: the helper enters no user namespace and has the builder's own ids.
+    Own,
 }
 
 /// Consecutive ids: `inside outside count`, as in `/proc/PID/uid_map`.
 type Extent = (u32, u32, u32);
 
 impl IdMap {
-    /// All, best first.
+    /// All that a user namespace can have, best first.
     pub(super) const ALL: [Self; 3] = [Self::Whole, Self::Shifted, Self::Single];
 
     /// A name that distinguishes directories whose files have different owners.
@@ -30,6 +32,7 @@ impl IdMap {
             Self::Whole => "whole".to_owned(),
             Self::Shifted => "shifted".to_owned(),
             Self::Single => format!("single-{}", rustix::process::geteuid().as_raw()),
+            Self::Own => "own".to_owned(),
         }
     }
 
@@ -39,6 +42,7 @@ impl IdMap {
             Self::Whole => "all ids mapped to themselves",
             Self::Shifted => "ids shifted by one",
             Self::Single => "a single id",
+            Self::Own => "the pod's own ids",
         }
     }
 
@@ -50,7 +54,7 @@ impl IdMap {
     /// What root inside is outside.
     pub(super) fn root(self) -> (u32, u32) {
         match self {
-            Self::Whole => (0, 0),
+            Self::Whole | Self::Own => (0, 0),
             Self::Shifted => (1, 1),
             Self::Single => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         }
@@ -59,7 +63,7 @@ impl IdMap {
     /// What a user and a group inside are outside; `None` if they are nobody there.
     pub(super) fn outside(self, (user, group): (u32, u32)) -> Option<(u32, u32)> {
         match self {
-            Self::Whole => Some((user, group)),
+            Self::Whole | Self::Own => Some((user, group)),
             Self::Shifted => Some((user.checked_add(1)?, group.checked_add(1)?)),
             Self::Single => ((user, group) == (0, 0)).then(|| self.root()),
         }
@@ -86,7 +90,9 @@ impl IdMap {
     fn extents(self, own: &str, root: u32) -> io::Result<Vec<Extent>> {
         let own = parse(own).ok_or(io::ErrorKind::InvalidData)?;
         Ok(match self {
-            Self::Whole => own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect(),
+            Self::Whole | Self::Own => {
+                own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect()
+            }
             Self::Shifted => own
                 .into_iter()
                 .map(|(inside, _, count)| match inside {

@@ -14,6 +14,11 @@ pub enum Isolation {
     Overlay,
     /// A user namespace whose root is a plain directory, made for one build.
     Userns,
+    /// No namespace and no `chroot`: the pod's own root directory shows the image while a command runs, its entries
+    /// being renamed into `/` and out again. For a root pod whose runtime forbids the others.
+    InPlace,
+    /// `chroot` and nothing else. On request only: a command finds no `/proc`.
+    Chroot,
 }
 
 /// The value of `--isolation`.
@@ -29,21 +34,23 @@ pub enum IsolationChoice {
 
 /// A text that is no `--isolation`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseIsolationError {
-    /// Known, but not built yet.
-    #[error("isolation `{0}` is not supported yet: use `auto`, `overlay` or `userns`")]
-    Unsupported(String),
-    /// Not a name of an isolation.
-    #[error("`{0}` is no isolation: expected `auto`, `overlay` or `userns`")]
-    Unknown(String),
+#[error("`{text}` is no isolation: expected `auto`, `overlay`, `userns`, `in-place` or `chroot`")]
+pub struct ParseIsolationError {
+    /// What was given.
+    pub text: String,
 }
 
 impl Isolation {
+    /// All, best first.
+    pub const ALL: [Self; 4] = [Self::Overlay, Self::Userns, Self::InPlace, Self::Chroot];
+
     /// The name that `--isolation` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Overlay => "overlay",
             Self::Userns => "userns",
+            Self::InPlace => "in-place",
+            Self::Chroot => "chroot",
         }
     }
 }
@@ -58,13 +65,11 @@ impl FromStr for IsolationChoice {
     type Err = ParseIsolationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "overlay" => Ok(Self::Only(Isolation::Overlay)),
-            "userns" => Ok(Self::Only(Isolation::Userns)),
-            "in-place" | "chroot" => Err(ParseIsolationError::Unsupported(text.to_owned())),
-            _ => Err(ParseIsolationError::Unknown(text.to_owned())),
+        if text == "auto" {
+            return Ok(Self::Auto);
         }
+        let known = Isolation::ALL.into_iter().find(|isolation| isolation.name() == text);
+        known.map(Self::Only).ok_or_else(|| ParseIsolationError { text: text.to_owned() })
     }
 }
 
@@ -75,14 +80,14 @@ mod tests {
     #[test]
     fn choices_are_parsed() {
         assert_eq!("auto".parse(), Ok(IsolationChoice::Auto));
-        for isolation in [Isolation::Overlay, Isolation::Userns] {
+        for isolation in Isolation::ALL {
             assert_eq!(isolation.name().parse(), Ok(IsolationChoice::Only(isolation)));
+            let json = serde_json::to_string(&isolation).unwrap();
+            assert_eq!(json, format!("\"{isolation}\""));
         }
-        for (text, message) in [
-            ("in-place", "isolation `in-place` is not supported yet: use `auto`, `overlay` or `userns`"),
-            ("Auto", "`Auto` is no isolation: expected `auto`, `overlay` or `userns`"),
-        ] {
-            assert_eq!(text.parse::<IsolationChoice>().unwrap_err().to_string(), message);
-        }
+        assert_eq!(
+            "Auto".parse::<IsolationChoice>().unwrap_err().to_string(),
+            "`Auto` is no isolation: expected `auto`, `overlay`, `userns`, `in-place` or `chroot`"
+        );
     }
 }

@@ -13,16 +13,22 @@
 //!   the answer  ◄───────────────────────────  and exits
 //! ```
 //!
-//! For a command there are two more processes: the helper keeps to a mount namespace in which the rootfs is bare; its
+//! Where a pod may make no namespaces, the helper keeps the builder's ids, and commands are executed in the pod's own
+//! root, whose entries are renamed: see [`Isolation::InPlace`].
+//!
+//! For a command in namespaces there are two more processes: the helper keeps to a mount namespace in which the rootfs is bare; its
 //! child, the first process of a PID namespace, mounts the rest, pivots, and forks the command; when that has ended,
 //! so does the child, and the kernel kills whatever the command has left behind.
 
+mod choose;
+mod container;
 mod directory;
 mod error;
 mod files;
 mod idmap;
 mod inside;
 mod isolation;
+mod pod;
 mod process;
 mod rootfs;
 mod spec;
@@ -31,9 +37,8 @@ mod sys;
 mod unpack;
 mod wire;
 
-use std::path::Path;
-
 pub use crate::rootfs::unpack::Warning;
+use choose::Kept;
 use directory::Directory;
 pub use error::{Refusal, SandboxError};
 pub use files::Files;
@@ -43,7 +48,6 @@ use process::Helpers;
 pub use rootfs::{Committed, Rootfs};
 pub use spec::{Access, Exit, InlineFile, Mount, MountKind, Network, OutputStream, RunSpec};
 pub use unpack::{LayerSource, OpenLayer};
-use wire::Operation;
 
 use crate::cancel::Cancel;
 
@@ -55,39 +59,11 @@ pub struct Sandbox {
     helpers: Helpers,
     directory: Directory,
     resolv_conf: String,
+    /// Without namespaces: what must stay where it is in `/` while a command runs.
+    kept: Kept,
 }
 
 impl Sandbox {
-    /// Finds out, by trying in child processes (some milliseconds), what this machine permits, and takes the best
-    /// of it or the one asked for. Unpacked layers will live below `store`; `helper` is the program to re-execute,
-    /// usually `/proc/self/exe`: it must call [`helper_main`] when [`is_helper`] says so.
-    ///
-    /// Also removes what earlier builds that were killed have left below `store`.
-    pub fn choose(choice: IsolationChoice, store: &Path, helper: &Path) -> Result<Self, SandboxError> {
-        let map = Helpers::find_map(helper)?;
-        let directory = Directory::open(store, map)?;
-        let helpers = Helpers { program: helper.to_owned(), map, directory: directory.path().to_owned() };
-        let overlay = choice != IsolationChoice::Only(Isolation::Userns);
-        let build = directory.begin()?;
-        let probed = helpers.perform(Operation::Probe { scratch: build.join(""), overlay });
-        build.end(&helpers)?;
-        directory.sweep(&helpers)?;
-        let (isolation, reason) = match (probed, choice) {
-            (Ok(_), IsolationChoice::Only(isolation)) => (isolation, "as asked for".to_owned()),
-            (Ok(_), IsolationChoice::Auto) => {
-                (Isolation::Overlay, "overlays can be mounted in the store".to_owned())
-            }
-            (Err(SandboxError::Refused { refusal: Refusal::Overlay, refused }), IsolationChoice::Auto) => {
-                (Isolation::Userns, refused)
-            }
-            (Err(error), _) => return Err(error),
-        };
-        let reason = format!("{reason}; user namespace with {}", map.description());
-        // Without one there is nothing that names could be asked of.
-        let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        Ok(Self { isolation, reason, helpers, directory, resolv_conf })
-    }
-
     /// The isolation that was chosen.
     pub fn isolation(&self) -> Isolation {
         self.isolation

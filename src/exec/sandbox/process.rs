@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Pid;
 
 use super::idmap::IdMap;
-use super::wire::{self, Answer, Failure, HELPER_NAME, Operation, Order};
+use super::wire::{self, Answer, Failure, HELPER_NAME, OWN_IDS, Operation, Order};
 use super::{Refusal, SandboxError};
 
 /// How helpers are started.
@@ -25,12 +25,22 @@ pub(super) struct Helpers {
     pub(super) directory: PathBuf,
 }
 
-/// A helper at work. Dropping it kills it.
+/// Where a helper goes before it is told what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// Into a user namespace.
+    UserNamespace,
+    /// Nowhere.
+    OwnIds,
+}
+
+/// A helper at work. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Helper {
     child: Child,
     socket: UnixStream,
-    program: PathBuf,
+    /// Whether it must not be killed: it has things to put back.
+    is_tidying: bool,
 }
 
 impl Helpers {
@@ -41,8 +51,12 @@ impl Helpers {
         stream: Stdio,
         errors: Stdio,
     ) -> Result<Helper, SandboxError> {
-        let mut helper = Helper::enter(&self.program, Some(&self.directory), stream, errors)?;
-        self.map.write(helper.id()).map_err(|source| helper.map_refused(self.map, &source))?;
+        let entry = if self.map == IdMap::Own { Entry::OwnIds } else { Entry::UserNamespace };
+        let mut helper = Helper::enter(&self.program, entry, Some(&self.directory), stream, errors)?;
+        if entry == Entry::UserNamespace {
+            self.map.write(helper.id()).map_err(|source| map_refused(self.map, &source))?;
+        }
+        helper.is_tidying = matches!(operation, Operation::RunInPlace(_));
         helper.order(operation, self.map)?;
         Ok(helper)
     }
@@ -54,7 +68,7 @@ impl Helpers {
 
     /// Finds the best id map that the kernel accepts.
     pub(super) fn find_map(program: &Path) -> Result<IdMap, SandboxError> {
-        let mut helper = Helper::enter(program, None, Stdio::null(), Stdio::inherit())?;
+        let mut helper = Helper::enter(program, Entry::UserNamespace, None, Stdio::null(), Stdio::inherit())?;
         let mut refused = None;
         for map in IdMap::ALL {
             match map.write(helper.id()) {
@@ -63,7 +77,7 @@ impl Helpers {
                     helper.answer()?;
                     return Ok(map);
                 }
-                Err(error) => refused = Some(helper.map_refused(map, &error)),
+                Err(error) => refused = Some(map_refused(map, &error)),
             }
         }
         Err(refused.unwrap_or(SandboxError::Cancelled))
@@ -71,9 +85,10 @@ impl Helpers {
 }
 
 impl Helper {
-    /// Starts a helper and waits until it is in its user namespace.
+    /// Starts a helper and waits until it is where it is to be.
     fn enter(
         program: &Path,
+        entry: Entry,
         directory: Option<&Path>,
         stream: Stdio,
         errors: Stdio,
@@ -82,13 +97,17 @@ impl Helper {
         let (socket, other) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg0(HELPER_NAME).env_clear().stdin(OwnedFd::from(other)).stdout(stream).stderr(errors);
+        if entry == Entry::OwnIds {
+            // What is typed at a terminal is for the builder, which tells the helper to put everything back first.
+            command.arg(OWN_IDS).process_group(0);
+        }
         if let Some(directory) = directory {
             command.current_dir(directory);
         }
         let child = command.spawn().map_err(failed)?;
         // The command holds the other end of the socket and of the streams: they must close when the helper ends.
         drop(command);
-        let mut helper = Self { child, socket, program: program.to_owned() };
+        let mut helper = Self { child, socket, is_tidying: false };
         match helper.receive()? {
             Answer::Unshared => Ok(helper),
             _ => Err(SandboxError::Protocol(io::ErrorKind::InvalidData.into())),
@@ -105,14 +124,6 @@ impl Helper {
             Ok(()) => Ok(()),
             // It died; it may have said why.
             Err(_) => self.receive().map(|_| ()),
-        }
-    }
-
-    fn map_refused(&self, map: IdMap, source: &io::Error) -> SandboxError {
-        let _ = &self.program;
-        SandboxError::Refused {
-            refused: format!("a user namespace with {} is refused: {source}", map.description()),
-            refusal: Refusal::IdMap,
         }
     }
 
@@ -152,10 +163,21 @@ impl Helper {
     }
 }
 
+fn map_refused(map: IdMap, source: &io::Error) -> SandboxError {
+    SandboxError::Refused {
+        refused: format!("a user namespace with {} is refused: {source}", map.description()),
+        refusal: Refusal::IdMap,
+    }
+}
+
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Both fail when it was waited for; then there is nothing to do.
-        let _ = self.child.kill();
+        // All of this fails when it was waited for; then there is nothing to do.
+        if self.is_tidying {
+            self.stop();
+        } else {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
@@ -173,6 +195,10 @@ impl From<Failure> for SandboxError {
             Failure::Killed(signal) => Self::Killed { signal },
             Failure::UnknownUser(user) => Self::UnknownUser { user },
             Failure::UnknownGroup(group) => Self::UnknownGroup { group },
+            Failure::NoNetworkNamespace => Self::NoNetworkNamespace,
+            Failure::Interrupted => Self::Interrupted,
+            Failure::Crowded { path } => Self::Crowded { path: path.into() },
+            Failure::InTheWay { path } => Self::InTheWay { path: path.into() },
             Failure::Program { program, errno } => Self::Program { program, source: os(errno) },
         }
     }

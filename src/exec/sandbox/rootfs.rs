@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use super::choose::Kept;
 use super::directory::{Build, Directory};
 use super::process::Helpers;
 use super::unpack::{LayerSource, Unpacker};
-use super::wire::{Answer, Operation, Root, Run};
+use super::wire::{Answer, InPlace, Operation, Root, Run};
 use super::{Exit, Isolation, OutputStream, RunSpec, Sandbox, SandboxError, stream};
 use crate::cancel::Cancel;
 use crate::layer::Digest;
@@ -28,6 +29,8 @@ pub struct Rootfs {
     build: Build,
     form: RootForm,
     resolv_conf: String,
+    isolation: Isolation,
+    kept: Kept,
     warnings: Vec<Warning>,
 }
 
@@ -49,7 +52,7 @@ impl Rootfs {
         let build = sandbox.directory.begin()?;
         let form = match sandbox.isolation {
             Isolation::Overlay => RootForm::Overlay { lowers: Vec::new(), upper: 0 },
-            Isolation::Userns => RootForm::Plain,
+            Isolation::Userns | Isolation::InPlace | Isolation::Chroot => RootForm::Plain,
         };
         let mut rootfs = Self {
             helpers: sandbox.helpers.clone(),
@@ -57,6 +60,8 @@ impl Rootfs {
             build,
             form,
             resolv_conf: sandbox.resolv_conf.clone(),
+            isolation: sandbox.isolation,
+            kept: sandbox.kept.clone(),
             warnings: Vec::new(),
         };
         for name in ["run", "run/root", "empty", "upper-0", "root"] {
@@ -84,7 +89,17 @@ impl Rootfs {
         };
         let (stdout, stdout_writer) = stream::output_pipe()?;
         let (stderr, stderr_writer) = stream::output_pipe()?;
-        let operation = Operation::Run(Box::new(run));
+        let operation = match self.isolation {
+            Isolation::Overlay | Isolation::Userns => Operation::Run(Box::new(run)),
+            isolation @ (Isolation::InPlace | Isolation::Chroot) => {
+                Operation::RunInPlace(Box::new(InPlace {
+                    run,
+                    isolation,
+                    keep: self.kept.paths.clone(),
+                    store: self.kept.store.clone(),
+                }))
+            }
+        };
         let helper = self.helpers.start(operation, Stdio::from(stdout_writer), Stdio::from(stderr_writer))?;
         if let Err(error) = stream::listen(&helper, stdout, stderr, output, cancel) {
             helper.stop();

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Exit, Refusal, RunSpec};
+use super::{Exit, Isolation, Refusal, RunSpec};
 use crate::rootfs::unpack::{Form, Unpacked};
 
 /// `argv[0]` of a helper.
 pub(super) const HELPER_NAME: &str = "cooper-sandbox";
+
+/// `argv[1]` of a helper that is to keep the builder's ids instead of entering a user namespace.
+pub(super) const OWN_IDS: &str = "own-ids";
 
 /// Longest frame, in bytes: a command line has at most two mebibytes, the rest is small.
 const MAX_FRAME: usize = 64 << 20;
@@ -32,6 +35,8 @@ pub(super) enum Operation {
     Enter,
     /// Find out whether the namespace's root can mount, and with `overlay` also an overlay, in the empty `scratch`.
     Probe { scratch: PathBuf, overlay: bool },
+    /// Find out whether commands can be executed without namespaces, with the help of the empty `scratch`.
+    ProbeInPlace { scratch: PathBuf, isolation: Isolation },
     /// Make a directory and unpack the tar on descriptor 1 into it.
     Unpack { directory: PathBuf, form: Form, fingerprints: Option<PathBuf> },
     /// Settle what a layer directory could not know of its lower layers (topmost first).
@@ -41,6 +46,8 @@ pub(super) enum Operation {
     Baseline { root: PathBuf, fingerprints: PathBuf, baseline: PathBuf },
     /// Execute a command; output on descriptors 1 and 2.
     Run(Box<Run>),
+    /// Execute a command without namespaces; output on descriptors 1 and 2.
+    RunInPlace(Box<InPlace>),
     /// Write what changed to descriptor 1.
     Diff { root: Root, scratch: PathBuf, latest_mtime: Option<i64> },
     /// Remove files and directories with all that is in them.
@@ -56,6 +63,17 @@ pub(super) struct Run {
     pub(super) scratch: PathBuf,
     /// Contents of `/etc/resolv.conf`.
     pub(super) resolv_conf: String,
+}
+
+/// A command that is executed without namespaces.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct InPlace {
+    pub(super) run: Run,
+    pub(super) isolation: Isolation,
+    /// Absolute paths that stay where they are, because the builder uses them.
+    pub(super) keep: Vec<PathBuf>,
+    /// The builder's store: what is in it can be lent to a command.
+    pub(super) store: PathBuf,
 }
 
 /// A rootfs.
@@ -108,6 +126,18 @@ pub(super) enum Failure {
     /// No such group.
     #[error("no group `{0}`")]
     UnknownGroup(String),
+    /// A command that was to have no network could have one.
+    #[error("no network namespace can be made")]
+    NoNetworkNamespace,
+    /// A builder has ended while `/` showed an image.
+    #[error("the pod's own files are still out of the way")]
+    Interrupted,
+    /// Too much would have to be moved file by file.
+    #[error("there is too much in `{path}`")]
+    Crowded { path: String },
+    /// The image has something else where a directory has to stay.
+    #[error("`{path}` is no directory in the image")]
+    InTheWay { path: String },
     /// The program cannot be executed.
     #[error("cannot execute `{program}`")]
     Program { program: String, errno: i32 },

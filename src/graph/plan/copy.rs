@@ -10,6 +10,7 @@ use crate::dockerfile::{
 };
 use crate::graph::{CopyInput, CopyStep, Files, Located, Operation};
 use crate::image::history;
+use crate::layer::Digest;
 
 /// What `COPY` and `ADD` have in common.
 struct Copying<'a> {
@@ -23,6 +24,8 @@ struct Copying<'a> {
     link: bool,
     parents: bool,
     unpack_local: bool,
+    unpack_remote: bool,
+    checksum: Option<&'a Word>,
 }
 
 impl Planner<'_> {
@@ -48,6 +51,8 @@ impl Planner<'_> {
             link: copy.link,
             parents: copy.parents,
             unpack_local: false,
+            unpack_remote: false,
+            checksum: None,
         };
         self.plan_copying(state, &copying, instruction, text)
     }
@@ -70,6 +75,8 @@ impl Planner<'_> {
             link: add.link,
             parents: false,
             unpack_local: add.unpack.unwrap_or(true),
+            unpack_remote: add.unpack.unwrap_or(false),
+            checksum: add.checksum.as_ref(),
         };
         self.plan_copying(state, &copying, instruction, text)
     }
@@ -92,6 +99,8 @@ impl Planner<'_> {
                 parse_chmod(&mode.value).map_err(invalid)
             })
             .transpose()?;
+        let checksum =
+            copying.checksum.map(|word| plan_checksum(state, word, copying.sources, text)).transpose()?;
         let destination = state.expand(copying.destination, text)?;
         let mut shown: Vec<String> = Vec::new();
         if copying.parents {
@@ -107,9 +116,14 @@ impl Planner<'_> {
         for source in copying.sources {
             let CopySource::Path(word) = source else { continue };
             let pattern = located(state, word, text)?;
-            refuse_remote(copying.keyword, &pattern)?;
             shown.push(pattern.value.clone());
-            sources.push(CopyInput::Files { from: copying.from.clone(), pattern });
+            sources.push(match RemoteSource::of(&pattern.value) {
+                None => CopyInput::Files { from: copying.from.clone(), pattern },
+                Some(remote) => {
+                    refuse_remote(copying.keyword, remote, &pattern)?;
+                    CopyInput::Remote { url: pattern, checksum, unpack: copying.unpack_remote }
+                }
+            });
         }
         for source in copying.sources {
             let CopySource::Heredoc(heredoc) = source else { continue };
@@ -240,20 +254,47 @@ fn located(state: &StageState, word: &Word, text: &Text) -> Result<Located<Strin
     Ok(Located { value: state.expand(word, text)?, span: word.span })
 }
 
-fn refuse_remote(keyword: &str, source: &Located<String>) -> Result<(), Diagnostic> {
-    let message = match (keyword, RemoteSource::of(&source.value)) {
-        (_, None) => return Ok(()),
-        ("COPY", Some(RemoteSource::Git)) => "source can't be a git ref for COPY",
-        ("COPY", Some(RemoteSource::Url)) => "source can't be a URL for COPY",
-        (_, Some(RemoteSource::Git)) => "ADD of a git repository is not supported yet",
-        (_, Some(RemoteSource::Url)) => "ADD of a URL is not supported yet",
+fn refuse_remote(keyword: &str, remote: RemoteSource, source: &Located<String>) -> Result<(), Diagnostic> {
+    let refused = |message: &str, advice: &str| {
+        Err(Diagnostic::error(Code::Unsupported, message, source.span).advise(advice))
     };
-    let diagnostic = Diagnostic::error(Code::Unsupported, message, source.span);
-    Err(if keyword == "COPY" {
-        diagnostic.advise("use ADD for what comes from elsewhere")
-    } else {
-        diagnostic.advise("fetch it before the build and COPY it, or fetch it in a RUN")
-    })
+    match (keyword, remote) {
+        ("COPY", RemoteSource::Git) => {
+            refused("source can't be a git ref for COPY", "use ADD for what comes from elsewhere")
+        }
+        ("COPY", RemoteSource::Url) => {
+            refused("source can't be a URL for COPY", "use ADD for what comes from elsewhere")
+        }
+        (_, RemoteSource::Git) => refused(
+            "ADD of a git repository is not supported yet",
+            "clone it before the build and COPY it, or clone it in a RUN",
+        ),
+        (_, RemoteSource::Url) => Ok(()),
+    }
+}
+
+/// `--checksum`, which speaks of one remote source.
+fn plan_checksum(
+    state: &StageState,
+    word: &Word,
+    sources: &[CopySource],
+    text: &Text,
+) -> Result<Digest, Diagnostic> {
+    let invalid = |message: String| Diagnostic::error(Code::InvalidFlag, message, word.span);
+    let [source] = sources else {
+        return Err(invalid("checksum can't be specified for multiple sources".to_owned()));
+    };
+    let is_remote = match source {
+        CopySource::Path(path) => RemoteSource::of(&state.expand(path, text)?).is_some(),
+        CopySource::Heredoc(_) => false,
+    };
+    if !is_remote {
+        return Err(invalid("checksum requires HTTP(S) or Git sources".to_owned()));
+    }
+    state
+        .expand(word, text)?
+        .parse()
+        .map_err(|error: crate::layer::ParseDigestError| invalid(error.to_string()))
 }
 
 /// What is shown of an instruction that may span lines.

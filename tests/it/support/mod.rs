@@ -4,6 +4,8 @@
 mod base;
 mod debian_registry;
 mod image;
+mod sample_app;
+mod served;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use std::process::{Command, Output, Stdio};
 
 pub(crate) use base::base_layout;
 pub(crate) use debian_registry::DebianRegistry;
-pub(crate) use image::{FileState, Image};
+pub(crate) use image::{FileState, Image, list};
+pub(crate) use sample_app::{node_layout, sample_app};
+pub(crate) use served::Served;
 use tempfile::TempDir;
 
 /// The program under test.

@@ -140,7 +140,9 @@ impl Command {
         let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
         rustix::thread::set_thread_res_gid(gid, gid, gid)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid)?;
-        let permitted = if uid.is_root() { CAPABILITIES } else { CapabilitySet::empty() };
+        // Without a user namespace, the builder may have less.
+        let own = rustix::thread::capabilities(None)?.permitted;
+        let permitted = if uid.is_root() { CAPABILITIES.intersection(own) } else { CapabilitySet::empty() };
         let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
         Ok(rustix::thread::set_capabilities(None, sets)?)
     }

@@ -48,7 +48,7 @@ fn execute(run: &Run, groups: bool, reporter: &OwnedFd) -> Result<Exit, Failure>
     root::assemble(&root, &run.scratch, &run.spec, &mut |index| {
         // What lies inside an earlier mount has to be made there; that vanishes by itself.
         let (path, shape) = &points[run::OWN_POINTS + index];
-        seen.ensure(path, *shape)
+        seen.ensure(path, *shape).map(drop)
     })?;
     root::enter(&root)?;
     let cwd = Path::new("/").join(&run.spec.cwd);

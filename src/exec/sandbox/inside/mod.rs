@@ -1,6 +1,7 @@
 //! What happens in a helper: a single-threaded process in its own user namespace.
 
 mod command;
+mod in_place;
 mod init;
 mod inline;
 mod overlay;
@@ -22,7 +23,7 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
-use super::wire::{self, Answer, During as _, Failure, HELPER_NAME, Operation, Order, Root};
+use super::wire::{self, Answer, During as _, Failure, HELPER_NAME, OWN_IDS, Operation, Order, Root};
 use super::{Refusal, sys};
 use crate::rootfs::unpack::{self, Form, UnpackError};
 use crate::rootfs::{beneath, diff};
@@ -43,7 +44,8 @@ pub fn helper_main() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let socket = wire::take_socket()?;
-    if let Err(error) = sys::unshare(UnshareFlags::NEWUSER) {
+    let has_own_ids = std::env::args_os().nth(1).is_some_and(|argument| argument == OWN_IDS);
+    if !has_own_ids && let Err(error) = sys::unshare(UnshareFlags::NEWUSER) {
         let failure = Failure::refused(Refusal::Namespaces, "making a user namespace is refused", &error);
         return wire::send(&socket, &Answer::Failed(failure));
     }
@@ -70,6 +72,7 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
     match order.operation {
         Operation::Enter => {}
         Operation::Probe { scratch, overlay } => probe(&scratch, overlay)?,
+        Operation::ProbeInPlace { scratch, isolation } => in_place::probe(&scratch, isolation)?,
         Operation::Unpack { directory, form, fingerprints } => {
             return unpack_into(&directory, form, fingerprints.as_deref());
         }
@@ -85,6 +88,7 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
                 .during(|| "note what the rootfs holds")?;
         }
         Operation::Run(run) => return run::run(&run, order.groups, socket),
+        Operation::RunInPlace(order) => return in_place::run(&order, socket),
         Operation::Diff { root, scratch, latest_mtime } => return write_diff(&root, &scratch, latest_mtime),
         Operation::Remove { paths } => {
             for path in paths {

@@ -23,7 +23,7 @@ use crate::rootfs::{beneath, diff};
 
 /// Executes the command of `run`, waits until nothing of it is left, and removes what was made for its mounts.
 pub(super) fn run(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer, Failure> {
-    write_files(run)?;
+    write_files(run, "")?;
     inline::prepare(&run.scratch)?;
     enter_mounts()?;
     let mut namespaces = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
@@ -82,13 +82,14 @@ fn mount_root(root: &Root, target: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the files that are bound into the root.
-fn write_files(run: &Run) -> Result<(), Failure> {
+/// Writes the files that are shown in the root. `known` are lines of `hosts` that come last.
+pub(super) fn write_files(run: &Run, known: &str) -> Result<(), Failure> {
     let mut hosts =
         format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", run.spec.hostname);
     for (address, name) in &run.spec.extra_hosts {
         hosts.extend([address, "\t", name, "\n"]);
     }
+    hosts.push_str(known);
     for (name, text) in [("hosts", &hosts), ("resolv.conf", &run.resolv_conf)] {
         let path = run.scratch.join(name);
         let written = || -> io::Result<()> {

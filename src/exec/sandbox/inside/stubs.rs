@@ -43,14 +43,17 @@ impl Stubs {
         Self { root, made: Vec::new() }
     }
 
-    /// Sees to it that there is something of this shape at `path`. Links are followed as a process with this root
-    /// would follow them, also to where nothing is yet. What is in the way is an error.
-    pub(super) fn ensure(&mut self, path: &Path, shape: Shape) -> io::Result<()> {
+    /// Sees to it that there is something of this shape at `path`, and gives the directory and the name that it is
+    /// really at (none for the root). Links are followed as a process with this root would follow them, also to where nothing is yet. What
+    /// is in the way is an error.
+    pub(super) fn ensure(&mut self, path: &Path, shape: Shape) -> io::Result<Option<(OwnedFd, OsString)>> {
         let mut pending = parts(path);
         let mut real = PathBuf::new();
         let mut links = 0;
+        let mut last = None;
         while let Some(name) = pending.pop() {
             if name == ".." {
+                last = None;
                 real.pop();
                 continue;
             }
@@ -78,13 +81,14 @@ impl Stubs {
                 },
                 Err(Errno::NOENT) => {
                     let shape = if is_last { shape } else { Shape::Directory };
-                    self.make(parent, &name, shape)?;
+                    self.make(parent.try_clone()?, &name, shape)?;
                 }
                 Err(error) => return Err(error.into()),
             }
-            real.push(name);
+            real.push(&name);
+            last = Some((parent, name));
         }
-        Ok(())
+        Ok(last)
     }
 
     fn make(&mut self, parent: OwnedFd, name: &OsStr, shape: Shape) -> io::Result<()> {
@@ -137,11 +141,11 @@ impl Stubs {
     }
 }
 
-fn modified(stat: &Stat) -> Timespec {
+pub(super) fn modified(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() }
 }
 
-fn set_modified(directory: BorrowedFd<'_>, mtime: Timespec) -> io::Result<()> {
+pub(super) fn set_modified(directory: BorrowedFd<'_>, mtime: Timespec) -> io::Result<()> {
     Ok(rustix::fs::futimens(directory, &Timestamps { last_access: mtime, last_modification: mtime })?)
 }
 

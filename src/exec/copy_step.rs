@@ -1,0 +1,365 @@
+//! Carrying out a COPY or ADD: which files, under which key, into which layer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use super::contents::Contents;
+use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
+use super::error::StepError;
+use super::layers::ImageLayer;
+use super::result::FileSystem;
+use super::solve::{Solver, input};
+use super::writing::NewLayer;
+use crate::context::ignore::Ignore;
+use crate::context::{Context, ContextError};
+use crate::dockerfile::Span;
+use crate::graph::{CopyInput, CopyStep, Files, KeyWriter, Step, StepId};
+use crate::layer::{DiffId, Digest, Hasher, Metadata, TarWriter};
+use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node, Owner, Tree, walk_into};
+
+/// What the sources of a COPY, or a mount's, turned out to be.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    sources: Vec<Source>,
+    pub(super) context: Option<Arc<Context>>,
+    context_name: Option<String>,
+    pub(super) layers: HashMap<DiffId, ImageLayer>,
+}
+
+/// One source and the files it stands for.
+#[derive(Debug)]
+struct Source {
+    /// Where it is written; here-documents have no place of their own.
+    span: Option<Span>,
+    files: Vec<Selected>,
+    /// Whether files that are archives are unpacked.
+    unpack: bool,
+}
+
+impl Solver {
+    pub(super) fn copy(
+        &self,
+        step: &Step,
+        copy: &CopyStep,
+        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+    ) -> Result<Arc<FileSystem>, StepError> {
+        let below = input(inputs, copy.parent)?;
+        let selection = self.select(copy, inputs)?;
+        let key = self.copy_key(copy, below, &selection)?;
+        self.layer_on(step, below, key, |below, _| self.make_copy(copy, below, &selection))
+    }
+
+    /// Makes the layer of a COPY or ADD.
+    fn make_copy(
+        &self,
+        copy: &CopyStep,
+        below: &Arc<FileSystem>,
+        selection: &Selection,
+    ) -> Result<ImageLayer, StepError> {
+        let base = if copy.link && copy.owner.is_none() {
+            Tree::empty()
+        } else {
+            below.tree(&self.settings().layers)?
+        };
+        let rules = self.rules(copy, &base)?;
+        let over = if copy.link { Tree::empty() } else { base };
+        let mut arrangement = Arrangement::new(&over);
+        let several = selection.sources.iter().map(|source| source.files.len()).sum::<usize>() > 1;
+        if several && !rules.into_directory {
+            arrangement
+                .require_directory(&rules.destination)
+                .map_err(|source| StepError::Copy { source, span: None })?;
+        }
+        let mut archives = HashMap::new();
+        for source in &selection.sources {
+            let at = |error| StepError::Copy { source: error, span: source.span };
+            for selected in &source.files {
+                let archive =
+                    if source.unpack { self.open_archive(selected, selection, source.span)? } else { None };
+                match archive {
+                    Some(archive) => {
+                        arrangement.unpack(&archive, &rules).map_err(at)?;
+                        archives.insert(archive.digest, archive.tar);
+                    }
+                    None => {
+                        copy::arrange(&mut arrangement, std::slice::from_ref(selected), &rules).map_err(at)?
+                    }
+                }
+            }
+        }
+        let mut placed = arrangement.finish();
+        if let Some(epoch) = self.settings().clock.epoch {
+            for placed in &mut placed {
+                placed.entry.metadata.mtime = placed.entry.metadata.mtime.min(epoch);
+            }
+        }
+        let contents = Contents {
+            context: selection.context.as_deref(),
+            layers: &self.settings().layers,
+            sources: selection.layers.clone(),
+            archives,
+        };
+        self.write(&placed, &contents)
+    }
+
+    /// The archive that a selected file is, if it is one.
+    fn open_archive(
+        &self,
+        selected: &Selected,
+        selection: &Selection,
+        span: Option<Span>,
+    ) -> Result<Option<Archive>, StepError> {
+        let Some(content) = selected.node.as_file() else { return Ok(None) };
+        let file = match &content.source {
+            ContentSource::Context(path) => self.context(selection.context_name.as_ref())?.open(path)?,
+            ContentSource::Blob(digest) => self.settings().layers.store().open_blob(*digest)?,
+            ContentSource::Inline(_) | ContentSource::Layer { .. } => return Ok(None),
+        };
+        Archive::open(file, self.settings().layers.store().scratch())
+            .map_err(|source| StepError::Archive { source, span })
+    }
+
+    fn rules(&self, copy: &CopyStep, base: &Tree) -> Result<CopyRules, StepError> {
+        let owner = copy.owner.as_ref().map(|owner| {
+            Owner::parse(&owner.value, base)
+                .map_err(|source| StepError::Owner { source, span: Some(owner.span) })
+        });
+        Ok(CopyRules {
+            destination: copy.destination.clone(),
+            into_directory: copy.into_directory,
+            owner: owner.transpose()?,
+            mode: copy.mode.clone(),
+            parents: copy.parents,
+            exclude: exclusions(copy)?,
+            now: self.settings().clock.now.epoch_seconds(),
+        })
+    }
+
+    /// Finds the files that a COPY means.
+    fn select(
+        &self,
+        copy: &CopyStep,
+        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+    ) -> Result<Selection, StepError> {
+        let mut selection = Selection::default();
+        for source in &copy.sources {
+            match source {
+                CopyInput::Inline { name, text } => {
+                    let content = Content {
+                        size: text.len() as u64,
+                        source: ContentSource::Inline(Arc::clone(text)),
+                        text: None,
+                    };
+                    let metadata = Metadata {
+                        mtime: self.settings().clock.now.epoch_seconds(),
+                        ..Metadata::with_mode(0o644)
+                    };
+                    let leaf = Leaf { metadata, kind: LeafKind::File(content) };
+                    let selected = Selected::file(name, Node::Leaf(Arc::new(leaf)));
+                    selection.sources.push(Source { span: None, files: vec![selected], unpack: false });
+                }
+                CopyInput::Files { from, pattern } => {
+                    let tree = self.source_tree(from, inputs, &mut selection)?;
+                    let files =
+                        copy::select(&tree, &pattern.value, copy.parents).map_err(|source| {
+                            match (&source, from) {
+                                (CopyError::NotFound { path, .. }, Files::Context(_))
+                                    if selection.context.as_ref().is_some_and(|found| found.hides(path)) =>
+                                {
+                                    StepError::Ignored { path: path.clone(), span: pattern.span }
+                                }
+                                _ => StepError::Copy { source, span: Some(pattern.span) },
+                            }
+                        })?;
+                    selection.sources.push(Source {
+                        span: Some(pattern.span),
+                        files,
+                        unpack: copy.unpack_local,
+                    });
+                }
+                CopyInput::Remote { url, checksum, unpack } => {
+                    let downloaded = self
+                        .download(&url.value, *checksum)
+                        .map_err(|source| StepError::Download { source, span: url.span })?;
+                    let files = vec![downloaded.into_selected()];
+                    selection.sources.push(Source { span: Some(url.span), files, unpack: *unpack });
+                }
+            }
+        }
+        Ok(selection)
+    }
+
+    /// The tree of some files; where its contents are is noted in `selection`.
+    pub(super) fn source_tree(
+        &self,
+        from: &Files,
+        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+        selection: &mut Selection,
+    ) -> Result<Tree, StepError> {
+        match from {
+            Files::Context(name) => {
+                let context = self.context(name.as_ref())?;
+                selection.context = Some(Arc::clone(context));
+                selection.context_name.clone_from(name);
+                Ok(context.tree().clone())
+            }
+            Files::Step(id) => {
+                let files = input(inputs, *id)?;
+                let layers = files.layers().into_iter();
+                selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
+                files.tree(&self.settings().layers)
+            }
+        }
+    }
+
+    fn context(&self, name: Option<&String>) -> Result<&Arc<Context>, StepError> {
+        let found = self.settings().contexts.get(&name.cloned());
+        found.ok_or_else(|| StepError::NoContext { name: name.cloned().unwrap_or_default() })
+    }
+
+    fn copy_key(
+        &self,
+        copy: &CopyStep,
+        below: &Arc<FileSystem>,
+        selection: &Selection,
+    ) -> Result<Digest, StepError> {
+        let mut key = KeyWriter::new("copy");
+        // What `--link` makes does not depend on what is below, except for the names of owners.
+        let depends = !copy.link || copy.owner.is_some();
+        key.optional(depends.then(|| *below.key().as_bytes()));
+        key.field(copy.destination.as_os_str().as_encoded_bytes());
+        key.number(u64::from(copy.into_directory))
+            .number(u64::from(copy.parents))
+            .number(u64::from(copy.link));
+        key.optional(copy.owner.as_ref().map(|owner| &owner.value));
+        key.optional(copy.mode.as_ref().map(|mode| format!("{mode:?}")));
+        key.list(copy.exclude.iter().map(|pattern| &pattern.value));
+        self.settings().clock.write_to(&mut key);
+        for source in &selection.sources {
+            key.number(u64::from(source.unpack)).number(source.files.len() as u64);
+            for file in &source.files {
+                key.field(file.path.as_os_str().as_encoded_bytes()).number(u64::from(file.is_pivot));
+                key.number(file.parents.len() as u64);
+                for (name, metadata) in &file.parents {
+                    key.field(name.as_encoded_bytes());
+                    write_metadata(&mut key, metadata);
+                }
+                self.write_all(&mut key, &file.node, selection)?;
+            }
+        }
+        Ok(key.finish())
+    }
+
+    /// Adds what a node and everything in it is, but for times.
+    pub(super) fn write_all(
+        &self,
+        key: &mut KeyWriter,
+        node: &Node,
+        selection: &Selection,
+    ) -> Result<(), StepError> {
+        self.write_node(key, node, selection)?;
+        let Node::Directory(directory) = node else { return Ok(()) };
+        let mut inside = Vec::new();
+        walk_into(directory, Path::new(""), &mut inside);
+        key.number(inside.len() as u64);
+        for (path, node) in &inside {
+            key.field(path.as_os_str().as_encoded_bytes());
+            self.write_node(key, node, selection)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a node is, but for its times.
+    fn write_node(&self, key: &mut KeyWriter, node: &Node, selection: &Selection) -> Result<(), StepError> {
+        write_metadata(key, node.metadata());
+        let Node::Leaf(leaf) = node else {
+            key.field("directory");
+            return Ok(());
+        };
+        match &leaf.kind {
+            LeafKind::Symlink(target) => {
+                key.field("link").field(target.as_os_str().as_encoded_bytes());
+            }
+            LeafKind::CharDevice(device) => {
+                key.field("char").number(device.major.into()).number(device.minor.into());
+            }
+            LeafKind::BlockDevice(device) => {
+                key.field("block").number(device.major.into()).number(device.minor.into());
+            }
+            LeafKind::Fifo => {
+                key.field("fifo");
+            }
+            LeafKind::File(content) => {
+                key.field("file").number(content.size);
+                match &content.source {
+                    ContentSource::Inline(bytes) => key.digest(Digest::of(bytes)),
+                    ContentSource::Layer { diff_id, offset } => key.digest(diff_id.0).number(*offset),
+                    ContentSource::Context(path) => key.digest(self.digest_of(path, selection)?),
+                    ContentSource::Blob(digest) => key.digest(*digest),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of a file of the context; every file is read for it once per build.
+    fn digest_of(&self, path: &Path, selection: &Selection) -> Result<Digest, StepError> {
+        let known = (selection.context_name.clone(), path.to_owned());
+        let digests = || self.digests().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = digests().get(&known) {
+            return Ok(*digest);
+        }
+        let context = self.context(selection.context_name.as_ref())?;
+        let mut file = context.open(path)?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let count = std::io::Read::read(&mut file, &mut buffer)
+                .map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+        }
+        let digest = hasher.finish();
+        digests().insert(known, digest);
+        Ok(digest)
+    }
+
+    /// Writes a layer.
+    pub(super) fn write(
+        &self,
+        placed: &[copy::Placed],
+        contents: &Contents<'_>,
+    ) -> Result<ImageLayer, StepError> {
+        let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
+        contents.write(placed, &mut tar)?;
+        tar.finish()?.finish()
+    }
+}
+
+/// The patterns of `--exclude`; as with BuildKit, one that begins with `/` matches nothing.
+fn exclusions(copy: &CopyStep) -> Result<Ignore, StepError> {
+    let mut patterns = Vec::new();
+    for pattern in copy.exclude.iter().filter(|pattern| !pattern.value.starts_with('/')) {
+        Ignore::parse(&pattern.value).map_err(|error| StepError::Pattern {
+            pattern: pattern.value.clone(),
+            reason: error.to_string(),
+            span: pattern.span,
+        })?;
+        patterns.push(pattern.value.as_str());
+    }
+    let text = patterns.join("\n");
+    let span = copy.exclude.first().map(|pattern| pattern.span).unwrap_or_default();
+    Ignore::parse(&text).map_err(|error| StepError::Pattern {
+        pattern: text,
+        reason: error.to_string(),
+        span,
+    })
+}
+
+fn write_metadata(key: &mut KeyWriter, metadata: &Metadata) {
+    key.number(metadata.mode.into()).number(metadata.uid.into()).number(metadata.gid.into());
+    key.optional(metadata.xattrs.get("security.capability"));
+}

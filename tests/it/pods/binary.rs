@@ -1,0 +1,30 @@
+//! The program as it is in Cooper's image: without shared libraries.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Names a static build that is there already.
+const GIVEN: &str = "COOPER_STATIC";
+
+/// The static program; built (some minutes the first time, in a directory of its own) unless it is given.
+pub(super) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| std::env::var_os(GIVEN).map_or_else(build, PathBuf::from))
+}
+
+fn build() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    // Beside the directory for temporary files, which is in the target directory.
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("static");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .current_dir(manifest)
+        .args(["build", "--quiet", "--locked", "--bin", "cooper", "--target", &target])
+        .env("CARGO_TARGET_DIR", &directory)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .status()
+        .unwrap();
+    assert!(status.success(), "no static build");
+    directory.join(target).join("debug/cooper")
+}

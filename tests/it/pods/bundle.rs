@@ -1,0 +1,232 @@
+//! A pod as a runtime makes it, by runc: the image has one directory with the program, `/` is an overlay, the kubelet's
+//! files and volumes are mounted, `/proc` is masked.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::binary::binary;
+use super::variant::{Seccomp, Variant};
+use crate::support::base_layout;
+
+/// Where in the pod the service account's token is.
+pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// What is in the token.
+pub(super) const TOKEN_TEXT: &str = "token-of-the-pod";
+
+/// A variable of the builder's environment that no command may see.
+pub(super) const SECRET: &str = "secret-of-the-builder";
+
+/// What `/etc/hosts` of the pod says.
+pub(super) const HOSTS: &str = "127.0.0.1\tlocalhost\n10.1.2.3\tpod.example\n";
+
+/// A pod that builds one Dockerfile and ends.
+pub(super) struct Pod {
+    directory: TempDir,
+    name: String,
+}
+
+impl Pod {
+    /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
+    pub(super) fn new(variant: &Variant, dockerfile: &str) -> Self {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let name =
+            format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
+        let pod = Self { directory, name };
+        for name in
+            ["lower/cooper", "upper", "work", "root", "context", "out", "store", "token", "files", "runc"]
+        {
+            fs::create_dir_all(pod.path(name)).unwrap();
+        }
+        fs::copy(binary(), pod.path("lower/cooper/cooper")).unwrap();
+        fs::write(pod.path("context/Dockerfile"), dockerfile).unwrap();
+        fs::write(pod.path("token/token"), TOKEN_TEXT).unwrap();
+        for (name, text) in [
+            ("hosts", HOSTS),
+            ("hostname", "the-pod\n"),
+            ("resolv.conf", "nameserver 10.9.8.7\n"),
+            ("termination-log", ""),
+        ] {
+            fs::write(pod.path("files").join(name), text).unwrap();
+        }
+        let open = Permissions::from_mode(0o755);
+        fs::set_permissions(pod.path(""), open).unwrap();
+        for name in ["out", "store"] {
+            fs::set_permissions(pod.path(name), Permissions::from_mode(0o777)).unwrap();
+        }
+        if let Some(first) = variant.first_id {
+            for name in ["lower", "lower/cooper", "lower/cooper/cooper", "upper", "out", "store"] {
+                chown(pod.path(name), Some(first), Some(first)).unwrap();
+            }
+        }
+        fs::write(pod.path("config.json"), pod.config(variant).to_string()).unwrap();
+        pod
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Where the image goes.
+    pub(super) fn image(&self) -> PathBuf {
+        self.path("out/image")
+    }
+
+    /// What the pod has written to its root.
+    pub(super) fn upper(&self) -> PathBuf {
+        self.path("upper")
+    }
+
+    /// Starts it.
+    pub(super) fn start(&self) -> Child {
+        // In a mount namespace of its own, which takes the overlay with it whatever happens.
+        let script = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work root && \
+                      exec runc --root \"$PWD/runc\" run --bundle . \"$0\"";
+        Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", script, &self.name])
+            .current_dir(self.path(""))
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it to its end.
+    pub(super) fn run(&self) -> Output {
+        self.start().wait_with_output().unwrap()
+    }
+
+    /// Sends a signal to its first process.
+    pub(super) fn kill(&self, signal: &str) {
+        let root = self.path("runc");
+        let mut runc = Command::new("runc");
+        let status = runc.arg("--root").arg(root).args(["kill", &self.name, signal]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn config(&self, variant: &Variant) -> Value {
+        let store = if variant.volume { "/store" } else { "/cooper/store" };
+        let arguments = [
+            &["/cooper/cooper", "build", "--offline", "--progress=plain", "--store", store],
+            &["--build-arg=SOURCE_DATE_EPOCH=1700000000"][..],
+            &["--build-context=base=oci-layout:///base:latest", "--output=type=oci,dest=/out/image"],
+            &variant.arguments,
+            &["/workspace"],
+        ]
+        .concat();
+        let capabilities: Vec<String> =
+            variant.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
+        let held: &[String] = if variant.uid == 0 { &capabilities } else { &[] };
+        let mut namespaces = vec!["pid", "ipc", "uts", "mount", "network"];
+        if variant.first_id.is_some() {
+            namespaces.push("user");
+        }
+        let namespaces: Vec<Value> = namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
+        let mut linux = json!({
+            "namespaces": namespaces,
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+                "/proc/sched_debug", "/proc/scsi", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        });
+        if let Some(first) = variant.first_id {
+            let ids = json!([{ "containerID": 0, "hostID": first, "size": 65536 }]);
+            linux["uidMappings"] = ids.clone();
+            linux["gidMappings"] = ids;
+        }
+        match variant.seccomp {
+            Seccomp::Unconfined => {}
+            Seccomp::RuntimeDefault => linux["seccomp"] = runtime_default(),
+            Seccomp::NoMount => linux["seccomp"] = no_mount(),
+        }
+        json!({
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": { "uid": variant.uid, "gid": variant.uid },
+                "args": arguments,
+                "env": ["PATH=/usr/bin:/bin", "KUBERNETES_SERVICE_HOST=10.0.0.1", format!("PASSWORD={SECRET}")],
+                "cwd": "/",
+                "capabilities": { "bounding": capabilities, "permitted": held, "effective": held },
+                "noNewPrivileges": variant.no_new_privileges,
+            },
+            "root": { "path": "root", "readonly": variant.read_only },
+            "hostname": "the-pod",
+            "mounts": self.mounts(variant.volume),
+            "linux": linux,
+        })
+    }
+
+    fn mounts(&self, has_volume: bool) -> Vec<Value> {
+        let mut mounts = vec![
+            json!({ "destination": "/proc", "type": "proc", "source": "proc",
+                "options": ["nosuid", "noexec", "nodev"] }),
+            json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }),
+            json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
+            json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] }),
+            json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+                "options": ["nosuid", "noexec", "nodev"] }),
+            json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs",
+                "options": ["nosuid", "noexec", "nodev", "ro"] }),
+        ];
+        let mut bind = |source: &Path, destination: &str, access: &str| {
+            mounts.push(json!({ "destination": destination, "type": "bind", "source": source,
+                "options": ["rbind", "rprivate", access] }));
+        };
+        bind(&self.path("context"), "/workspace", "rw");
+        bind(base_layout(), "/base", "ro");
+        bind(&self.path("out"), "/out", "rw");
+        bind(&self.path("token"), TOKEN, "ro");
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            bind(&self.path("files").join(name), &format!("/etc/{name}"), "rw");
+        }
+        bind(&self.path("files/termination-log"), "/dev/termination-log", "rw");
+        if has_volume {
+            bind(&self.path("store"), "/store", "rw");
+        }
+        mounts
+    }
+}
+
+fn refusing(rules: &[Value]) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        "syscalls": rules,
+    })
+}
+
+/// What the runtimes' default profiles refuse to a root without SYS_ADMIN.
+fn runtime_default() -> Value {
+    let clone = |flag: u64| {
+        json!({ "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
+            "args": [{ "index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }] })
+    };
+    refusing(&[
+        json!({ "names": ["unshare", "setns", "mount", "umount", "umount2", "pivot_root", "mount_setattr", "move_mount",
+            "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "bpf", "keyctl", "add_key", "request_key",
+            "userfaultfd", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register",
+            "open_by_handle_at", "sethostname", "setdomainname", "pidfd_getfd"],
+            "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }),
+        json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 }),
+        clone(0x1000_0000), // CLONE_NEWUSER
+        clone(0x0002_0000), // CLONE_NEWNS
+        clone(0x2000_0000), // CLONE_NEWPID
+    ])
+}
+
+/// AppArmor's `deny mount`.
+fn no_mount() -> Value {
+    refusing(&[
+        json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],
+        "action": "SCMP_ACT_ERRNO", "errnoRet": 13 }),
+    ])
+}
