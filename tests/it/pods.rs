@@ -54,27 +54,18 @@ fn variants() -> Vec<(Variant, Expected)> {
         |name, seccomp| Variant { first_id: Some(100_000), ..Variant::root(name, CONTAINERD, seccomp) };
     vec![
         (Variant::root("CRI-O, RuntimeDefault", CRIO, RuntimeDefault), Isolation("in-place")),
-        (
-            Variant::root("CRI-O, RuntimeDefault, volume", CRIO, RuntimeDefault).with_volume(),
-            Isolation("in-place"),
-        ),
+        (Variant::root("CRI-O, RuntimeDefault, volume", CRIO, RuntimeDefault).with_volume(), Isolation("in-place")),
         (Variant::root("CRI-O, unconfined", CRIO, Unconfined), Isolation("userns")),
         (Variant::root("CRI-O, unconfined, volume", CRIO, Unconfined).with_volume(), Isolation("overlay")),
         (Variant::root("containerd, RuntimeDefault", CONTAINERD, RuntimeDefault), Isolation("in-place")),
         (Variant::root("containerd, unconfined", CONTAINERD, Unconfined), Isolation("userns")),
-        (
-            Variant::root("containerd, unconfined, volume", CONTAINERD, Unconfined).with_volume(),
-            Isolation("overlay"),
-        ),
+        (Variant::root("containerd, unconfined, volume", CONTAINERD, Unconfined).with_volume(), Isolation("overlay")),
         (Variant::root("containerd, AppArmor", CONTAINERD, NoMount), Isolation("in-place")),
         (Variant::root("CRI-O, AppArmor", CRIO, NoMount), Isolation("in-place")),
         (own_users("hostUsers: false, RuntimeDefault", RuntimeDefault), Isolation("in-place")),
         (own_users("hostUsers: false, unconfined, volume", Unconfined).with_volume(), Isolation("overlay")),
         (
-            Variant {
-                read_only: true,
-                ..Variant::root("read-only root", CRIO, RuntimeDefault).with_volume()
-            },
+            Variant { read_only: true, ..Variant::root("read-only root", CRIO, RuntimeDefault).with_volume() },
             Refusal(&["in-place: ", "readOnlyRootFilesystem: false"]),
         ),
         (
@@ -148,7 +139,9 @@ fn every_pod_builds_the_same_layers_or_says_what_it_needs() {
                     writeln!(faults, "{}: {result}", variant.name).unwrap();
                 }
             }
-            Refusal(texts) if !output.status.success() && texts.iter().all(|text| log.contains(text)) => {
+            Refusal(texts)
+                if !output.status.success() && texts.iter().all(|text| log.contains(text)) =>
+            {
                 result.push_str("as expected: none");
             }
             _ => {

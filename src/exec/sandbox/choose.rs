@@ -42,9 +42,9 @@ impl Sandbox {
                     result => return result,
                 };
                 match without_namespaces(Isolation::InPlace, store, helper) {
-                    Err(SandboxError::Refused { refusal, refused }) => Err(SandboxError::NothingWorks {
-                        reasons: Pod::read().reasons(&first, &(refusal, refused)),
-                    }),
+                    Err(SandboxError::Refused { refusal, refused }) => {
+                        Err(SandboxError::NothingWorks { reasons: Pod::read().reasons(&first, &(refusal, refused)) })
+                    }
                     Ok(sandbox) => Ok(Self { reason: format!("{}; {}", first.1, sandbox.reason), ..sandbox }),
                     result => result,
                 }
@@ -64,7 +64,11 @@ fn resolv_conf() -> String {
     fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
 
-fn with_namespaces(wanted: Option<Isolation>, store: &Path, helper: &Path) -> Result<Sandbox, SandboxError> {
+fn with_namespaces(
+    wanted: Option<Isolation>,
+    store: &Path,
+    helper: &Path,
+) -> Result<Sandbox, SandboxError> {
     let map = Helpers::find_map(helper)?;
     let directory = Directory::open(store, map)?;
     let helpers = Helpers { program: helper.to_owned(), map, directory: directory.path().to_owned() };

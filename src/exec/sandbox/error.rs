@@ -101,9 +101,7 @@ pub enum SandboxError {
         group: String,
     },
     /// `--network=none` where there are no namespaces.
-    #[error(
-        "`--network=none` needs the isolation `overlay` or `userns`: without namespaces, a RUN has the pod's network"
-    )]
+    #[error("`--network=none` needs the isolation `overlay` or `userns`: without namespaces, a RUN has the pod's network")]
     NoNetworkNamespace,
     /// An earlier builder was killed while a RUN had the pod's `/`.
     #[error(

@@ -90,9 +90,7 @@ impl IdMap {
     fn extents(self, own: &str, root: u32) -> io::Result<Vec<Extent>> {
         let own = parse(own).ok_or(io::ErrorKind::InvalidData)?;
         Ok(match self {
-            Self::Whole | Self::Own => {
-                own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect()
-            }
+            Self::Whole | Self::Own => own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect(),
             Self::Shifted => own
                 .into_iter()
                 .map(|(inside, _, count)| match inside {
@@ -153,6 +151,7 @@ mod tests {
         let last = u32::MAX;
         for (map, inside, expected) in [
             (IdMap::Whole, (0, 5), Some((0, 5))),
+            (IdMap::Own, (0, 5), Some((0, 5))),
             (IdMap::Shifted, (0, 5), Some((1, 6))),
             (IdMap::Shifted, (last, 0), None),
             (IdMap::Single, (0, 0), Some(IdMap::Single.root())),

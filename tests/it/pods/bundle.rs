@@ -35,12 +35,9 @@ impl Pod {
     /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
     pub(super) fn new(variant: &Variant, dockerfile: &str) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let name =
-            format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
+        let name = format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
         let pod = Self { directory, name };
-        for name in
-            ["lower/cooper", "upper", "work", "root", "context", "out", "store", "token", "files", "runc"]
-        {
+        for name in ["lower/cooper", "upper", "work", "root", "context", "out", "store", "token", "files", "runc"] {
             fs::create_dir_all(pod.path(name)).unwrap();
         }
         fs::copy(binary(), pod.path("lower/cooper/cooper")).unwrap();
@@ -121,8 +118,7 @@ impl Pod {
             &["/workspace"],
         ]
         .concat();
-        let capabilities: Vec<String> =
-            variant.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
+        let capabilities: Vec<String> = variant.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
         let held: &[String] = if variant.uid == 0 { &capabilities } else { &[] };
         let mut namespaces = vec!["pid", "ipc", "uts", "mount", "network"];
         if variant.first_id.is_some() {
@@ -225,8 +221,6 @@ fn runtime_default() -> Value {
 
 /// AppArmor's `deny mount`.
 fn no_mount() -> Value {
-    refusing(&[
-        json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],
-        "action": "SCMP_ACT_ERRNO", "errnoRet": 13 }),
-    ])
+    refusing(&[json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],
+        "action": "SCMP_ACT_ERRNO", "errnoRet": 13 })])
 }

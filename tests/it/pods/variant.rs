@@ -1,25 +1,14 @@
 //! The pods that clusters make, as far as a RUN is concerned.
 
 /// The capabilities of root, by default, under CRI-O.
-pub(super) const CRIO: &[&str] =
-    &["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL"];
+pub(super) const CRIO: &[&str] = &[
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL",
+];
 
 /// The same under containerd and Docker.
 pub(super) const CONTAINERD: &[&str] = &[
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FSETID",
-    "FOWNER",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "KILL",
-    "MKNOD",
-    "NET_RAW",
-    "SETFCAP",
-    "SYS_CHROOT",
-    "AUDIT_WRITE",
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL",
+    "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT", "AUDIT_WRITE",
 ];
 
 /// Which system calls a profile refuses.
