@@ -15,7 +15,8 @@ use variant::{CONTAINERD, CRIO, Seccomp, Variant};
 
 /// Whatever commands do to files that a layer can tell of.
 const DOCKERFILE: &str = r#"FROM base
-RUN adduser -D -u 1234 -h /home/new new && addgroup new staff && mkdir -p /opt/app/bin && echo one > /opt/app/one
+RUN echo new:x:1234:1234::/home/new:/bin/sh >> /etc/passwd && sed -i s/staff:x:50:app/staff:x:50:app,new/ /etc/group \
+    && mkdir -p /home/new /opt/app/bin && chown 1234:50 /home/new && chmod 2750 /home/new && echo one > /opt/app/one
 RUN chown -R new:staff /opt/app && cp /bin/busybox /opt/app/bin/su && chmod 4755 /opt/app/bin/su \
     && ln /opt/app/one /opt/app/uno && ln -s one /opt/app/link && mkfifo /opt/app/fifo
 RUN rm /usr/lib/one && mv /opt/app /opt/moved && mkdir /opt/app && rm -r /home/app && : >> /etc/group
@@ -29,7 +30,7 @@ echo script > script
 EOF
 RUN --mount=type=tmpfs,target=/made/memory echo gone > /made/memory/file && ls /made > listing
 USER new
-RUN id > /home/new/id && ! touch /etc/not-allowed && test "$(ls -ld /home/new | cut -d' ' -f1)" = drwxr-sr-x
+RUN id > /home/new/id && ! touch /etc/not-allowed && test "$(ls -ld /home/new | cut -d' ' -f1)" = drwxr-s---
 "#;
 
 /// What a variant is expected to come to.
@@ -66,7 +67,7 @@ fn variants() -> Vec<(Variant, Expected)> {
         (own_users("hostUsers: false, unconfined, volume", Unconfined).with_volume(), Isolation("overlay")),
         (
             Variant { read_only: true, ..Variant::root("read-only root", CRIO, RuntimeDefault).with_volume() },
-            Refusal(&["in-place: ", "readOnlyRootFilesystem: false"]),
+            Refusal(&["in-place: making `/.cooper", "readOnlyRootFilesystem: false"]),
         ),
         (
             Variant::root("root, all dropped, unconfined", &[], Unconfined),

@@ -17,9 +17,6 @@ pub(in crate::exec::sandbox::inside) fn probe(scratch: &Path, isolation: Isolati
         let what = what.to_owned();
         move |error: Errno| Failure::refused(refusal, what, &error.into())
     };
-    if !rustix::process::geteuid().is_root() {
-        return Err(refused(Refusal::Root, "executing commands as the image's users is refused")(Errno::PERM));
-    }
     let tried = scratch.join("tried");
     rustix::fs::mkdirat(CWD, &tried, Mode::from_raw_mode(0o700)).during(|| "write to the store")?;
     if isolation == Isolation::InPlace {
