@@ -42,9 +42,9 @@ impl Sandbox {
                     result => return result,
                 };
                 match without_namespaces(Isolation::InPlace, store, helper) {
-                    Err(SandboxError::Refused { refusal, refused }) => {
-                        Err(SandboxError::NothingWorks { reasons: Pod::read().reasons(&first, &(refusal, refused)) })
-                    }
+                    Err(SandboxError::Refused { refusal, refused }) => Err(SandboxError::NothingWorks {
+                        reasons: Pod::read().reasons(&first, &(refusal, refused)),
+                    }),
                     Ok(sandbox) => Ok(Self { reason: format!("{}; {}", first.1, sandbox.reason), ..sandbox }),
                     result => result,
                 }
@@ -64,11 +64,7 @@ fn resolv_conf() -> String {
     fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
 
-fn with_namespaces(
-    wanted: Option<Isolation>,
-    store: &Path,
-    helper: &Path,
-) -> Result<Sandbox, SandboxError> {
+fn with_namespaces(wanted: Option<Isolation>, store: &Path, helper: &Path) -> Result<Sandbox, SandboxError> {
     let map = Helpers::find_map(helper)?;
     let directory = Directory::open(store, map)?;
     let helpers = Helpers { program: helper.to_owned(), map, directory: directory.path().to_owned() };
@@ -115,7 +111,9 @@ fn without_namespaces(isolation: Isolation, store: &Path, helper: &Path) -> Resu
         Ok((directory, helpers))
     };
     let (directory, helpers) = match attempt(store) {
-        Err(SandboxError::Refused { refusal: Refusal::OtherFileSystem, .. }) => attempt(Path::new(PARKING)).map_err(read_only)?,
+        Err(SandboxError::Refused { refusal: Refusal::OtherFileSystem, .. }) => {
+            attempt(Path::new(PARKING)).map_err(read_only)?
+        }
         result => result.map_err(read_only)?,
     };
     let kept = Kept::new(store, &directory, helper)?;

@@ -81,7 +81,9 @@ impl IdMap {
     fn extents(self, own: &str, root: u32) -> io::Result<Vec<Extent>> {
         let own = parse(own).ok_or(io::ErrorKind::InvalidData)?;
         Ok(match self {
-            Self::Whole | Self::Own => own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect(),
+            Self::Whole | Self::Own => {
+                own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect()
+            }
             Self::Shifted => own
                 .into_iter()
                 .map(|(inside, _, count)| match inside {

@@ -78,7 +78,8 @@ fn relative(path: &Path) -> PathBuf {
 
 /// The fifth field of each line, in which blanks and backslashes are octal; see proc_pid_mountinfo(5).
 fn mount_points(table: &[u8]) -> Vec<PathBuf> {
-    let fields = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let fields =
+        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     let paths = fields.map(|field| {
         let mut bytes = Vec::with_capacity(field.len());
         let mut rest = field;

@@ -64,7 +64,11 @@ impl Substitutes {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o600))?;
                 let stat = rustix::fs::fstat(&source)?;
-                rustix::fs::fchown(&file, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+                rustix::fs::fchown(
+                    &file,
+                    Some(Uid::from_raw(stat.st_uid)),
+                    Some(Gid::from_raw(stat.st_gid)),
+                )?;
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
                 io::copy(&mut source, &mut std::fs::File::from(file))?;
             }

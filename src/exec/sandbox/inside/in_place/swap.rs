@@ -98,8 +98,7 @@ impl Level {
                 return entered;
             }
         }
-        let there = self::names(&self.live)
-            .during(|| format!("list `/{}`", path.display()))?;
+        let there = self::names(&self.live).during(|| format!("list `/{}`", path.display()))?;
         let there: BTreeSet<OsString> = there.into_iter().collect();
         for name in self::names(&self.stage).during(|| format!("list `{}` of the image", path.display()))? {
             if !there.contains(&name) {
@@ -112,7 +111,8 @@ impl Level {
     }
 
     fn enter_one(&mut self, name: &OsStr, path: &Path, staying: &Staying) -> Result<(), Failure> {
-        let role = staying.role(&self.live, name, path).during(|| format!("look at `/{}`", path.display()))?;
+        let role =
+            staying.role(&self.live, name, path).during(|| format!("look at `/{}`", path.display()))?;
         match role {
             Role::Stays => {
                 self.stays.insert(name.to_owned());
@@ -199,7 +199,9 @@ impl Level {
             }
         };
         let there = names(&self.live).during(|| format!("list `/{}`", path.display()))?;
-        for name in there.iter().filter(|name| !self.stays.contains(*name) && !self.merged.contains_key(*name)) {
+        for name in
+            there.iter().filter(|name| !self.stays.contains(*name) && !self.merged.contains_key(*name))
+        {
             note(self.move_back(name).during(|| format!("take `/{}` back", path.join(name).display())));
         }
         for name in names(&self.host).during(|| "list what was moved out of the way")? {
