@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::peer;
 use super::view::View;
-use crate::support::Build;
+use crate::support::{Build, small_base_layout};
 
 /// One rule of the language, as a Dockerfile with its context and what is expected.
 #[derive(Clone)]
@@ -180,7 +180,7 @@ impl Case {
             Expected::Written { files, config, history } => {
                 let mut view = self.built_by_cooper();
                 if let Some(files) = files {
-                    if self.dockerfile.contains("FROM base") {
+                    if view.is_based_on_base() {
                         view.subtract(&View::base());
                     }
                     let expected: Vec<String> = files.iter().map(|line| (*line).to_owned()).collect();
@@ -232,7 +232,7 @@ impl Case {
         if let Some((name, dockerfile)) = self.earlier {
             let layout = build.beside("earlier");
             let output = format!("type=oci,dest={}", layout.display());
-            Build::new(dockerfile).arg("--output").arg(output).run().success();
+            Build::new(dockerfile).base(small_base_layout()).arg("--output").arg(output).run().success();
             build = build.arg(format!("--build-context={name}=oci-layout://{}", layout.display()));
         }
         let layout = build.beside("image");
@@ -243,7 +243,8 @@ impl Case {
 
     /// A build in a context of its own.
     fn cooper(&self) -> Build {
-        let build = Build::new(self.dockerfile).args(self.arguments.iter().copied());
+        let build =
+            Build::new(self.dockerfile).base(small_base_layout()).args(self.arguments.iter().copied());
         build.prepare(|context| {
             for file in &self.files {
                 file.write(context);
