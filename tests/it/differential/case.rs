@@ -34,6 +34,7 @@ enum File {
     Mode(&'static str, u32),
     Link(&'static str, &'static str),
     HardLink(&'static str, &'static str),
+    Capability(&'static str),
 }
 
 #[derive(Clone)]
@@ -93,6 +94,11 @@ impl Case {
     /// Adds another name of a file.
     pub(crate) fn hard_link(self, path: &'static str, first: &'static str) -> Self {
         self.with(File::HardLink(path, first))
+    }
+
+    /// Gives a file the capability to bind low ports, and an attribute that nobody wants.
+    pub(crate) fn capability(self, path: &'static str) -> Self {
+        self.with(File::Capability(path))
     }
 
     fn with(mut self, file: File) -> Self {
@@ -279,6 +285,15 @@ impl File {
             Self::Link(path, target) => {
                 make_parents(&context.join(path));
                 symlink(target, context.join(path)).unwrap();
+            }
+            Self::Capability(path) => {
+                // `struct vfs_cap_data`, revision 2: CAP_NET_BIND_SERVICE, permitted and effective.
+                let mut data = [0_u8; 20];
+                data[..8].copy_from_slice(&[1, 0, 0, 2, 0, 4, 0, 0]);
+                let flags = rustix::fs::XattrFlags::empty();
+                for (name, value) in [("user.comment", &b"x"[..]), ("security.capability", &data[..])] {
+                    rustix::fs::setxattr(context.join(path), name, value, flags).unwrap();
+                }
             }
             Self::HardLink(path, first) => {
                 std::fs::hard_link(context.join(first), context.join(path)).unwrap();

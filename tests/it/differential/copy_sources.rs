@@ -13,7 +13,7 @@ cases! {
     a_star_takes_hidden_files: case("1.8 `*` is Go's: hidden files match", "FROM scratch\nCOPY * /x/\n").files(&["a", ".hidden"]);
     a_question_mark: case("1.8 wildcard `?`", "FROM scratch\nCOPY a? /x/\nCOPY a?? /y/\n").files(&["a", "a1", "a22"]);
     a_class: case("1.8 wildcard `[a-c]`, `[^x]`", "FROM scratch\nCOPY f[a-b] /x/\nCOPY f[^a-b] /y/\n").files(&["fa", "fb", "fc"]);
-    an_escaped_wildcard: case("1.8 `\\` in front of a wildcard", "FROM scratch\nCOPY [\"f\\\\\\\\*\", \"/x/\"]\nCOPY g[*] /y/\n")
+    an_escaped_wildcard: case("1.8 `\\` in front of a wildcard", "FROM scratch\nCOPY [\"[f]\\\\\\\\*\", \"/x/\"]\nCOPY g[*] /y/\n")
         .files(&["f*", "fa", "g*", "ga"])
         .written("Buildah drops the backslash")
         .makes(&["x/ 0755", "x/f* 0644 f*", "y/ 0755", "y/g* 0644 g*"]);
@@ -41,6 +41,16 @@ cases! {
         .files(&["etc/f"])
         .link("l", "/etc/f")
         .link("m", "../../../../etc");
+    capabilities_are_kept: case("1.8 xattrs best effort; 1.14 only security.capability survives", "FROM base AS one\nCOPY a /x\nRUN echo x > /y && cp /x /z\nFROM base\nCOPY --from=one /x /y /d/\nCOPY --chown=app --chmod=750 a /e\n")
+        .files(&["a"])
+        .capability("a")
+        .written("Buildah drops them")
+        .makes(&[
+            "d/ 0755",
+            "d/x 0644 a {0100000200040000000000000000000000000000}",
+            "d/y 0644 x\\n",
+            "e 0750 1000:1000 a {0100000200040000000000000000000000000000}",
+        ]);
     modes_are_kept: case("1.8 mode kept", "FROM scratch\nCOPY . /x/\n")
         .files(&["a", "b", "c", "d/e"])
         .mode("a", 0o755)

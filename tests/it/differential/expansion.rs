@@ -54,7 +54,7 @@ cases! {
     another_escape_character: case("1.2 escape with backtick", "# escape=`\nFROM base\nENV A=1 `\n B=\\x\nENV C=`$A D=$A\nCOPY a `\n /d/\n").files(&["a"])
         .written("Buildah expands with a backslash all the same")
         .makes(&["d/ 0755", "d/a 0644 a"])
-        .config("/config/Env/3", json!("B=\\\\x"))
+        .config("/config/Env/3", json!("B=\\x"))
         .config("/config/Env/4", json!("C=$A"))
         .config("/config/Env/5", json!("D=1"));
     labels_with_quotes: case("1.4 LABEL names and values", "FROM scratch\nLABEL \"a b\"=\"c d\" 'e'=f g.h-i/j=\"k\\\n l\"\nLABEL m n o\n");

@@ -14,6 +14,7 @@ pub(super) fn build(case: &Case, context: &Path, directory: &Path) -> Result<Str
     // Where nothing but `scratch` is named, the base need not be there.
     if case.dockerfile.lines().any(|line| line.starts_with("FROM ") && !line.starts_with("FROM scratch"))
         || case.dockerfile.contains("base")
+        || case.earlier.is_some()
     {
         let base = format!("oci:{}:latest", small_base_layout().display());
         tool("skopeo", ["copy", "-q", &base, &in_store("base:latest")]);
