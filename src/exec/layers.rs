@@ -259,16 +259,16 @@ impl Layers {
     /// The uncompressed tar; its end is an error if it is not the layer it should be. What the layer lists is kept
     /// on the way, if it is not known yet.
     pub fn open_tar(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
-        self.claim_tar(layer)?.open()
+        self.claim_tar(layer).open()
     }
 
     /// Announces that the layer will be read: who wants to know what it lists waits for that, and does not read it a
     /// second time.
-    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> Result<ClaimedTar, LayerError> {
+    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> ClaimedTar {
         let diff_id = layer.layer.diff_id;
         let claim =
             if self.shared.store.has_layer_index(diff_id) { None } else { self.slot(diff_id).claim() };
-        Ok(ClaimedTar { layers: self.clone(), layer: layer.clone(), claim })
+        ClaimedTar { layers: self.clone(), layer: layer.clone(), claim }
     }
 
     fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {

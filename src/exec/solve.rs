@@ -116,7 +116,7 @@ impl Solver {
                         .map(|base| Arc::new(base_file_system(&request.source, &base.layers)))
                         .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }))?;
                     if is_run_on {
-                        solver.unpack_early(&base).map_err(fail)?;
+                        solver.unpack_early(&base);
                     }
                     return Ok(base);
                 }
@@ -146,15 +146,14 @@ impl Solver {
 
     /// Begins to unpack a base for a RUN. A base that was seen before may have RUNs whose results are known, and is
     /// unpacked when one turns out not to be.
-    fn unpack_early(self: &Arc<Self>, base: &FileSystem) -> Result<(), StepError> {
+    fn unpack_early(self: &Arc<Self>, base: &FileSystem) {
         let layers = &self.settings.layers;
         if base.own_layers().iter().all(|layer| layers.store().has_layer_index(layer.layer.diff_id)) {
-            return Ok(());
+            return;
         }
-        let Some(early) = self.settings.runner.announce(base, layers)? else { return Ok(()) };
+        let Some(early) = self.settings.runner.announce(base, layers) else { return };
         let solver = Arc::clone(self);
         tokio::task::spawn_blocking(move || solver.settings.runner.unpack(early, &solver.settings));
-        Ok(())
     }
 
     /// Carries out one step whose inputs are known. Blocks.

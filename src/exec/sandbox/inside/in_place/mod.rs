@@ -26,12 +26,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use memory::Memory;
 pub(super) use probe::probe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
-use memory::Memory;
 use staying::Staying;
 use substitutes::{Substitutes, Thing};
 use swap::Swap;
