@@ -40,7 +40,7 @@ use super::stubs::Shape;
 use super::{open_directory, run as files, users};
 use crate::exec::sandbox::wire::{Answer, During as _, Failure, InPlace, Root};
 use crate::exec::sandbox::{Exit, Mount, MountKind, Network};
-use crate::rootfs::{beneath, diff};
+use crate::rootfs::diff;
 
 /// Where the pod's own entries are meanwhile, beside the builds; so nothing that removes a build gets at them.
 const HOST: &str = "pod";
@@ -103,7 +103,7 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let staying = Staying::new(&order.keep).during(|| "read what is mounted")?;
     let aside = make_aside(&order.run.scratch, "mounts")?;
     let swap = Swap::begin(stage, Path::new(HOST), &staying)?;
-    let root = beneath::open_directory(CWD, Path::new("/")).during(|| "open `/`");
+    let root = open_place(Path::new("/")).during(|| "open `/`");
     let exit = root.and_then(|root| {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let memory = Memory::new();
@@ -113,6 +113,11 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     });
     swap.end()?;
     exit
+}
+
+/// A path of the builder's as a place.
+fn open_place(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Something to be mounted, found before its path leads elsewhere.
@@ -131,11 +136,12 @@ impl Source {
             return Ok(Self { shape: Shape::Directory, fd: None, lent: None });
         };
         let find = || -> io::Result<Self> {
-            let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let fd = open_place(source)?;
             let is_directory = fs::metadata(source)?.is_dir();
-            let lent = match (source.starts_with(store), source.parent(), source.file_name()) {
+            let is_own = source.is_relative() || source.starts_with(store);
+            let lent = match (is_own, source.parent(), source.file_name()) {
                 (true, Some(parent), Some(name)) => {
-                    let parent = beneath::open_directory(CWD, parent)?;
+                    let parent = open_place(parent)?;
                     Some((parent, name.to_owned()))
                 }
                 _ => None,
