@@ -109,9 +109,10 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let null = File::open("/dev/null").during(|| "open `/dev/null`")?;
     let staying = Staying::new(&order.keep).during(|| "read what is mounted")?;
     let aside = make_aside(&order.run.scratch, "mounts")?;
-    let swap = Swap::begin(stage, Path::new(HOST), &staying)?;
-    let root = open_place(Path::new("/")).during(|| "open `/`");
-    let exit = root.and_then(|root| {
+    let root = open_place(Path::new("/")).during(|| "open `/`")?;
+    let live = File::open("/").during(|| "open `/`")?;
+    let swap = Swap::begin(live.into(), stage, Path::new(HOST), &staying)?;
+    let show = || {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let exit = mount(&mut mounts, order, sources).and_then(|()| {
             let started = start(&order.run.spec, &root, &null);
@@ -121,7 +122,8 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
         });
         mounts.restore().during(|| "take away what was mounted")?;
         exit
-    });
+    };
+    let exit = show();
     swap.end()?;
     exit
 }
