@@ -23,7 +23,8 @@ pub(super) fn check(program: &Path) -> Result<(), SandboxError> {
     }
     match is_static(program) {
         Ok(false) => {
-            let refused = "this build of Cooper needs shared libraries, which would be out of the way".to_owned();
+            let refused =
+                "this build of Cooper needs shared libraries, which would be out of the way".to_owned();
             Err(SandboxError::Refused { refused, refusal: Refusal::Libraries })
         }
         Ok(true) => Ok(()),

@@ -101,7 +101,9 @@ pub enum SandboxError {
         group: String,
     },
     /// `--network=none` where there are no namespaces.
-    #[error("`--network=none` needs the isolation `overlay` or `userns`: without namespaces, a RUN has the pod's network")]
+    #[error(
+        "`--network=none` needs the isolation `overlay` or `userns`: without namespaces, a RUN has the pod's network"
+    )]
     NoNetworkNamespace,
     /// An earlier builder was killed while a RUN had the pod's `/`.
     #[error(
@@ -221,7 +223,7 @@ fn advice(refusal: Refusal) -> &'static str {
         Refusal::Libraries => "help: use Cooper's own image, or a static build",
         Refusal::Chroot => {
             "help: containerd gives root the capability for it, CRI-O does not. Use `--isolation=in-place`, or add to \
-             the container:\n  securityContext:\n    capabilities: {add: [SYS_CHROOT]}"
+             the container:\n  securityContext:\n    capabilities: {add: [SYS_CHROOT, MKNOD]}"
         }
     }
 }

@@ -46,9 +46,9 @@ impl IdMap {
         }
     }
 
-    /// Whether the namespace has more than one group, so that supplementary groups mean something.
+    /// Whether root of the namespace can set supplementary groups, and has some to drop.
     pub(super) fn has_groups(self) -> bool {
-        self != Self::Single
+        !matches!(self, Self::Single | Self::Own)
     }
 
     /// What root inside is outside.
@@ -90,7 +90,9 @@ impl IdMap {
     fn extents(self, own: &str, root: u32) -> io::Result<Vec<Extent>> {
         let own = parse(own).ok_or(io::ErrorKind::InvalidData)?;
         Ok(match self {
-            Self::Whole | Self::Own => own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect(),
+            Self::Whole | Self::Own => {
+                own.into_iter().map(|(inside, _, count)| (inside, inside, count)).collect()
+            }
             Self::Shifted => own
                 .into_iter()
                 .map(|(inside, _, count)| match inside {

@@ -87,8 +87,9 @@ impl Pod {
             Refusal::Root => {
                 in_place_lines.extend(["runAsUser: 0", "runAsNonRoot: false"]);
                 if !self.has_capabilities {
-                    in_place_lines
-                        .push("capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, KILL]}");
+                    in_place_lines.push(
+                        "capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, KILL]}",
+                    );
                 }
             }
             _ => {}

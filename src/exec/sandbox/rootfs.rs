@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use super::choose::Kept;
 use super::directory::{Build, Directory};
 use super::process::Helpers;
 use super::unpack::{LayerSource, Unpacker};
-use super::choose::Kept;
 use super::wire::{Answer, InPlace, Operation, Root, Run};
 use super::{Exit, Isolation, OutputStream, RunSpec, Sandbox, SandboxError, stream};
 use crate::cancel::Cancel;
@@ -91,12 +91,14 @@ impl Rootfs {
         let (stderr, stderr_writer) = stream::output_pipe()?;
         let operation = match self.isolation {
             Isolation::Overlay | Isolation::Userns => Operation::Run(Box::new(run)),
-            isolation @ (Isolation::InPlace | Isolation::Chroot) => Operation::RunInPlace(Box::new(InPlace {
-                run,
-                isolation,
-                keep: self.kept.paths.clone(),
-                store: self.kept.store.clone(),
-            })),
+            isolation @ (Isolation::InPlace | Isolation::Chroot) => {
+                Operation::RunInPlace(Box::new(InPlace {
+                    run,
+                    isolation,
+                    keep: self.kept.paths.clone(),
+                    store: self.kept.store.clone(),
+                }))
+            }
         };
         let helper = self.helpers.start(operation, Stdio::from(stdout_writer), Stdio::from(stderr_writer))?;
         if let Err(error) = stream::listen(&helper, stdout, stderr, output, cancel) {

@@ -35,12 +35,26 @@ impl Pod {
     /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
     pub(super) fn new(variant: &Variant, dockerfile: &str) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let name = format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
+        let name =
+            format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
         let pod = Self { directory, name };
-        for name in ["lower/cooper", "upper", "work", "root", "context", "out", "store", "token", "files", "runc"] {
+        for name in
+            ["lower/cooper", "upper", "work", "root", "context", "out", "store", "token", "files", "runc"]
+        {
             fs::create_dir_all(pod.path(name)).unwrap();
         }
         fs::copy(binary(), pod.path("lower/cooper/cooper")).unwrap();
+        if variant.has_more {
+            for name in ["bin", "etc/ssl/certs", "usr/share/doc", "root"] {
+                fs::create_dir_all(pod.path("lower").join(name)).unwrap();
+            }
+            for name in
+                ["bin/sh", "etc/ssl/certs/ca.pem", "etc/passwd", "usr/share/doc/cooper", "root/.profile"]
+            {
+                fs::write(pod.path("lower").join(name), "of the builder\n").unwrap();
+            }
+            std::os::unix::fs::symlink("usr/lib64", pod.path("lower/lib64")).unwrap();
+        }
         fs::write(pod.path("context/Dockerfile"), dockerfile).unwrap();
         fs::write(pod.path("token/token"), TOKEN_TEXT).unwrap();
         for (name, text) in [
@@ -109,7 +123,11 @@ impl Pod {
     }
 
     fn config(&self, variant: &Variant) -> Value {
-        let store = if variant.volume { "/store" } else { "/cooper/store" };
+        let store = match variant {
+            Variant { volume: true, .. } => "/store",
+            Variant { has_more: true, .. } => "/root/.cache/cooper",
+            _ => "/cooper/store",
+        };
         let arguments = [
             &["/cooper/cooper", "build", "--offline", "--progress=plain", "--store", store],
             &["--build-arg=SOURCE_DATE_EPOCH=1700000000"][..],
@@ -118,7 +136,8 @@ impl Pod {
             &["/workspace"],
         ]
         .concat();
-        let capabilities: Vec<String> = variant.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
+        let capabilities: Vec<String> =
+            variant.capabilities.iter().map(|name| format!("CAP_{name}")).collect();
         let held: &[String] = if variant.uid == 0 { &capabilities } else { &[] };
         let mut namespaces = vec!["pid", "ipc", "uts", "mount", "network"];
         if variant.first_id.is_some() {
@@ -221,6 +240,8 @@ fn runtime_default() -> Value {
 
 /// AppArmor's `deny mount`.
 fn no_mount() -> Value {
-    refusing(&[json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],
-        "action": "SCMP_ACT_ERRNO", "errnoRet": 13 })])
+    refusing(&[
+        json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],
+        "action": "SCMP_ACT_ERRNO", "errnoRet": 13 }),
+    ])
 }

@@ -1,14 +1,25 @@
 //! The pods that clusters make, as far as a RUN is concerned.
 
 /// The capabilities of root, by default, under CRI-O.
-pub(super) const CRIO: &[&str] = &[
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL",
-];
+pub(super) const CRIO: &[&str] =
+    &["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL"];
 
 /// The same under containerd and Docker.
 pub(super) const CONTAINERD: &[&str] = &[
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL",
-    "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT", "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "KILL",
+    "MKNOD",
+    "NET_RAW",
+    "SETFCAP",
+    "SYS_CHROOT",
+    "AUDIT_WRITE",
 ];
 
 /// Which system calls a profile refuses.
@@ -36,6 +47,8 @@ pub(super) struct Variant {
     pub(super) first_id: Option<u32>,
     /// Whether the store is on a volume.
     pub(super) volume: bool,
+    /// Whether the builder's image has more than the one directory, as one for debugging has.
+    pub(super) has_more: bool,
     /// Further arguments of the build.
     pub(super) arguments: Vec<&'static str>,
 }
@@ -52,8 +65,14 @@ impl Variant {
             read_only: false,
             first_id: None,
             volume: false,
+            has_more: false,
             arguments: Vec::new(),
         }
+    }
+
+    /// With these further arguments of the build.
+    pub(super) fn with_arguments(self, arguments: &[&'static str]) -> Self {
+        Self { arguments: arguments.to_vec(), ..self }
     }
 
     /// With the store on a volume.

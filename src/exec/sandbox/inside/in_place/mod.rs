@@ -9,6 +9,7 @@
 //!   mounts undone, swap back   as the command left it          the pod's
 //! ```
 
+mod chroot;
 mod descendants;
 mod memory;
 mod probe;
@@ -25,12 +26,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use memory::Memory;
 pub(super) use probe::probe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
-use memory::Memory;
 use staying::Staying;
 use substitutes::{Substitutes, Thing};
 use swap::Swap;
@@ -39,7 +40,7 @@ use super::command::Command;
 use super::stubs::Shape;
 use super::{open_directory, run as files, users};
 use crate::exec::sandbox::wire::{Answer, During as _, Failure, InPlace, Root};
-use crate::exec::sandbox::{Exit, Mount, MountKind, Network};
+use crate::exec::sandbox::{Exit, Isolation, Mount, MountKind, Network, RunSpec};
 use crate::rootfs::diff;
 
 /// Where the pod's own entries are meanwhile, beside the builds; so nothing that removes a build gets at them.
@@ -53,7 +54,8 @@ pub(super) fn run(order: &InPlace, socket: &UnixStream) -> Result<Answer, Failur
     // It ends by itself when the builder has gone, but not before everything is in its place again.
     rustix::process::set_parent_process_death_signal(None).during(|| "outlive the builder")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during(|| "become a subreaper")?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).during(|| "hide from the command")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .during(|| "hide from the command")?;
     let run = &order.run;
     if run.spec.network == Network::None {
         return Err(Failure::NoNetworkNamespace);
@@ -61,12 +63,18 @@ pub(super) fn run(order: &InPlace, socket: &UnixStream) -> Result<Answer, Failur
     let Root::Plain { directory, baseline } = &run.root else {
         return Err(Failure::step("swap an overlay", &io::ErrorKind::InvalidInput.into()));
     };
-    let _lock = lock(socket)?;
+    let _lock = match order.isolation {
+        Isolation::Chroot => None,
+        _ => Some(lock(socket)?),
+    };
     files::write_files(run, &fs::read_to_string("/etc/hosts").unwrap_or_default())?;
     diff::wait_until_later(baseline).during(|| "read the note of the rootfs")?;
     let stage = open_directory(directory)?;
     let mut own = Substitutes::new(copy(&stage)?, make_aside(&run.scratch, "own")?);
-    let exit = put_own_files(&mut own, &run.scratch).and_then(|()| swapped(order, stage, socket));
+    let exit = put_own_files(&mut own, &run.scratch).and_then(|()| match order.isolation {
+        Isolation::Chroot => chroot::run(order, &stage, &mut own, socket),
+        _ => swapped(order, stage, socket),
+    });
     own.restore().during(|| "take `resolv.conf` and `hosts` back")?;
     exit.map(Answer::Exited)
 }
@@ -96,21 +104,29 @@ fn put_own_files(own: &mut Substitutes, scratch: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The pod's own root shows the image while the command runs.
 fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit, Failure> {
     let mounts = order.run.spec.mounts.iter().map(|mount| Source::of(mount, &order.store));
     let sources = mounts.collect::<Result<Vec<_>, _>>()?;
     let null = File::open("/dev/null").during(|| "open `/dev/null`")?;
     let staying = Staying::new(&order.keep).during(|| "read what is mounted")?;
     let aside = make_aside(&order.run.scratch, "mounts")?;
-    let swap = Swap::begin(stage, Path::new(HOST), &staying)?;
-    let root = open_place(Path::new("/")).during(|| "open `/`");
-    let exit = root.and_then(|root| {
+    let root = open_place(Path::new("/")).during(|| "open `/`")?;
+    let live = File::open("/").during(|| "open `/`")?;
+    let swap = Swap::begin(live.into(), stage, Path::new(HOST), &staying)?;
+    let show = || {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let memory = Memory::new();
-        let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| execute(order, &root, &null, socket));
+        let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| {
+            let started = start(&order.run.spec, &root, &null);
+            let exit = started.and_then(|command| wait_for(command, socket));
+            descendants::kill_all().during(|| "kill what the command has left behind")?;
+            exit
+        });
         mounts.restore().during(|| "take away what was mounted")?;
         exit
-    });
+    };
+    let exit = show();
     swap.end()?;
     exit
 }
@@ -166,8 +182,11 @@ fn mount(
         let target = Path::new(&spec.cwd).join(&mount.target);
         let during = || format!("show something at `{}`", target.display());
         if let MountKind::File(file) = &mount.kind {
-            let path = memory.write(index, file).during(during)?;
-            mounts.put(&target, Shape::File, Thing::Link(path)).during(during)?;
+            let thing = match order.isolation {
+                Isolation::Chroot => memory::copy(file),
+                _ => memory.link(index, file),
+            };
+            mounts.put(&target, Shape::File, thing.during(during)?).during(during)?;
             continue;
         }
         let Some(fd) = source.fd else {
@@ -189,6 +208,9 @@ fn mount(
         let is_file = fs::metadata(&path).during(during)?.is_file();
         let thing = if is_file {
             Thing::Copy(File::open(&path).during(during)?)
+        } else if order.isolation == Isolation::Chroot {
+            // A link would lead nowhere.
+            return Err(Errno::XDEV).during(during);
         } else {
             Thing::Link(fs::read_link(&path).during(during)?)
         };
@@ -197,8 +219,8 @@ fn mount(
     Ok(())
 }
 
-fn execute(order: &InPlace, root: &OwnedFd, null: &File, socket: &UnixStream) -> Result<Exit, Failure> {
-    let spec = &order.run.spec;
+/// Starts the command in the root that this process has.
+fn start(spec: &RunSpec, root: &OwnedFd, null: &File) -> Result<Pid, Failure> {
     let cwd = Path::new("/").join(&spec.cwd);
     DirBuilder::new()
         .recursive(true)
@@ -206,11 +228,7 @@ fn execute(order: &InPlace, root: &OwnedFd, null: &File, socket: &UnixStream) ->
         .create(&cwd)
         .during(|| format!("make `{}`", cwd.display()))?;
     let identity = users::identify(root, &spec.user)?;
-    let command = Command::new(spec, identity, true, cwd)?;
-    let started = command.spawn(null);
-    let exit = started.and_then(|pid| wait_for(pid, socket));
-    descendants::kill_all().during(|| "kill what the command has left behind")?;
-    exit
+    Command::new(spec, identity, true, cwd)?.spawn(null)
 }
 
 /// Waits for the end of the command, or of the builder. Reaps whoever ends meanwhile.

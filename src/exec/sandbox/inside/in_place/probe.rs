@@ -6,9 +6,9 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use super::transfer::Place;
-use crate::exec::sandbox::{Isolation, Refusal};
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{During as _, Failure};
+use crate::exec::sandbox::{Isolation, Refusal};
 use crate::rootfs::remove::remove;
 
 /// Tries it with directories in the empty `scratch`.
@@ -17,15 +17,11 @@ pub(in crate::exec::sandbox::inside) fn probe(scratch: &Path, isolation: Isolati
         let what = what.to_owned();
         move |error: Errno| Failure::refused(refusal, what, &error.into())
     };
-    if !rustix::process::geteuid().is_root() {
-        return Err(refused(Refusal::Root, "executing commands as the image's users is refused")(Errno::PERM));
-    }
     let tried = scratch.join("tried");
     rustix::fs::mkdirat(CWD, &tried, Mode::from_raw_mode(0o700)).during(|| "write to the store")?;
     if isolation == Isolation::InPlace {
         let other = std::path::PathBuf::from(format!("/.cooper-{}", std::process::id()));
-        let (tried, other) =
-            (Place::new(&CWD, tried.as_os_str()), Place::new(&CWD, other.as_os_str()));
+        let (tried, other) = (Place::new(&CWD, tried.as_os_str()), Place::new(&CWD, other.as_os_str()));
         tried.rename(other).map_err(|error| {
             let (refusal, what) = match error {
                 Errno::XDEV => (Refusal::OtherFileSystem, "renaming from the store to `/` is refused"),
@@ -35,11 +31,18 @@ pub(in crate::exec::sandbox::inside) fn probe(scratch: &Path, isolation: Isolati
         })?;
         other.rename(tried).during(|| "rename a directory from `/`")?;
     }
+    if isolation == Isolation::Chroot {
+        super::chroot::probe(&tried).map_err(|error| {
+            Failure::refused(Refusal::Chroot, "changing the root, or making device nodes, is refused", &error)
+        })?;
+    }
     let one = (Some(Uid::from_raw(1)), Some(Gid::from_raw(1)));
     rustix::fs::chownat(CWD, &tried, one.0, one.1, AtFlags::empty())
         .map_err(refused(Refusal::Capability, "changing owners (CHOWN) is refused"))?;
-    rustix::fs::mkdirat(CWD, tried.join("inner"), Mode::from_raw_mode(0o700))
-        .map_err(refused(Refusal::Capability, "writing to directories of others (DAC_OVERRIDE) is refused"))?;
+    rustix::fs::mkdirat(CWD, tried.join("inner"), Mode::from_raw_mode(0o700)).map_err(refused(
+        Refusal::Capability,
+        "writing to directories of others (DAC_OVERRIDE) is refused",
+    ))?;
     rustix::fs::chmodat(CWD, &tried, Mode::from_raw_mode(0o755), AtFlags::empty())
         .map_err(refused(Refusal::Capability, "changing modes of others' files (FOWNER) is refused"))?;
     become_other()?;

@@ -41,6 +41,12 @@ impl Staying {
         Ok(Self { kept, mounts: mount_points(&fs::read("/proc/self/mountinfo")?) })
     }
 
+    /// These paths and no mounts.
+    #[cfg(test)]
+    pub(super) fn keeping(kept: &[&str]) -> Self {
+        Self { kept: kept.iter().map(PathBuf::from).collect(), mounts: Vec::new() }
+    }
+
     /// What becomes of `name` in `directory`; `path` is where that is.
     pub(super) fn role(&self, directory: impl AsFd, name: &OsStr, path: &Path) -> rustix::io::Result<Role> {
         let stays = KERNEL.iter().any(|name| path == Path::new(name))
@@ -78,7 +84,8 @@ fn relative(path: &Path) -> PathBuf {
 
 /// The fifth field of each line, in which blanks and backslashes are octal; see proc_pid_mountinfo(5).
 fn mount_points(table: &[u8]) -> Vec<PathBuf> {
-    let fields = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let fields =
+        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     let paths = fields.map(|field| {
         let mut bytes = Vec::with_capacity(field.len());
         let mut rest = field;
