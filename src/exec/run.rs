@@ -116,7 +116,7 @@ impl Runner {
     fn specification(&self, run: &RunStep, prepared: &mut Prepared) -> RunSpec {
         let script = run.script.as_ref().map(|script| {
             let contents = script.text.clone().into_bytes();
-            let file = InlineFile { contents, mode: 0o755, uid: 0, gid: 0 };
+            let file = InlineFile { contents, is_secret: false, mode: 0o755, uid: 0, gid: 0 };
             Mount { target: Path::new("/dev/pipes").join(&script.name), kind: MountKind::File(file) }
         });
         let mut env = run.env.clone();

@@ -14,7 +14,7 @@ pub(super) fn file(mount: &SecretMount, supplies: &Supplies) -> Result<Option<Mo
     };
     Ok(mount.target.as_ref().map(|target| {
         let contents = value.reveal().to_vec();
-        let file = InlineFile { contents, mode: mount.mode, uid: mount.uid, gid: mount.gid };
+        let file = InlineFile { contents, is_secret: true, mode: mount.mode, uid: mount.uid, gid: mount.gid };
         Mount { target: target.into(), kind: MountKind::File(file) }
     }))
 }

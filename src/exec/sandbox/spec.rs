@@ -84,6 +84,8 @@ pub enum MountKind {
 pub struct InlineFile {
     /// What is in it.
     pub contents: Vec<u8>,
+    /// Whether it must not be on a disk, not even for a moment.
+    pub is_secret: bool,
     /// Permission bits.
     pub mode: u32,
     /// Owner, as the command knows it.
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn values_are_not_shown() {
-        let file = InlineFile { contents: b"hidden".into(), mode: 0o400, uid: 0, gid: 0 };
+        let file = InlineFile { contents: b"hidden".into(), is_secret: true, mode: 0o400, uid: 0, gid: 0 };
         let spec = RunSpec {
             argv: vec!["sh".into()],
             env: vec![("TOKEN".into(), "hidden".into())],

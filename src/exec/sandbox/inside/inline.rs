@@ -59,7 +59,8 @@ impl InlineFiles {
         };
         mount().during(|| "mount a file system for secrets")?;
         for (index, mount, file) in files {
-            write(&inline.path(index), file).during(|| {
+            let made = File::create_new(inline.path(index)).and_then(|mut made| fill(&mut made, file));
+            made.during(|| {
                 format!("write `{}` for user {} and group {}", mount.target.display(), file.uid, file.gid)
             })?;
         }
@@ -72,11 +73,10 @@ impl InlineFiles {
     }
 }
 
-/// Makes the file at `path`, where nothing is yet.
-pub(super) fn write(path: &Path, inline: &InlineFile) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+/// Makes a new file what it is to be.
+pub(super) fn fill(file: &mut File, inline: &InlineFile) -> io::Result<()> {
     file.write_all(&inline.contents)?;
-    fchown(&file, Some(inline.uid), Some(inline.gid))?;
+    fchown(&*file, Some(inline.uid), Some(inline.gid))?;
     // After the change of owner, which would clear some bits.
     file.set_permissions(fs::Permissions::from_mode(inline.mode))
 }

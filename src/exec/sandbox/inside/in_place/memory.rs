@@ -1,13 +1,15 @@
 //! Files that are given by their contents, where nothing can be mounted: they are in a directory of the pod's `/dev`,
 //! which runtimes keep in memory, and links lead to them. So no secret is ever on a disk.
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Seek as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
+use super::substitutes::Thing;
 use crate::exec::sandbox::InlineFile;
 use crate::exec::sandbox::inside::inline;
 
@@ -26,8 +28,8 @@ impl Memory {
         Self { directory: PathBuf::from(format!("/dev/.cooper-{}", std::process::id())) }
     }
 
-    /// Writes the nth mount's file; gives its path.
-    pub(super) fn write(&self, index: usize, file: &InlineFile) -> io::Result<PathBuf> {
+    /// Writes the nth mount's file; gives a link to it.
+    pub(super) fn link(&self, index: usize, file: &InlineFile) -> io::Result<Thing> {
         let kind = i64::try_from(rustix::fs::statfs(Path::new("/dev"))?.f_type);
         if kind.ok() != Some(TMPFS_MAGIC) {
             return Err(Errno::OPNOTSUPP.into());
@@ -35,9 +37,20 @@ impl Memory {
         // Any user may find a file whose path is known; who may read it is said by the file.
         DirBuilder::new().recursive(true).mode(0o711).create(&self.directory)?;
         let path = self.directory.join(index.to_string());
-        inline::write(&path, file)?;
-        Ok(path)
+        inline::fill(&mut File::create_new(&path)?, file)?;
+        Ok(Thing::Link(path))
     }
+}
+
+/// A file that is to be copied, for a root in which no link leads to memory. Not for secrets.
+pub(super) fn copy(file: &InlineFile) -> io::Result<Thing> {
+    if file.is_secret {
+        return Err(Errno::OPNOTSUPP.into());
+    }
+    let mut copy = File::from(rustix::fs::memfd_create("inline", MemfdFlags::CLOEXEC)?);
+    inline::fill(&mut copy, file)?;
+    copy.rewind()?;
+    Ok(Thing::Copy(copy))
 }
 
 impl Drop for Memory {

@@ -111,9 +111,10 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let null = File::open("/dev/null").during(|| "open `/dev/null`")?;
     let staying = Staying::new(&order.keep).during(|| "read what is mounted")?;
     let aside = make_aside(&order.run.scratch, "mounts")?;
-    let swap = Swap::begin(stage, Path::new(HOST), &staying)?;
-    let root = open_place(Path::new("/")).during(|| "open `/`");
-    let exit = root.and_then(|root| {
+    let root = open_place(Path::new("/")).during(|| "open `/`")?;
+    let live = File::open("/").during(|| "open `/`")?;
+    let swap = Swap::begin(live.into(), stage, Path::new(HOST), &staying)?;
+    let show = || {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let memory = Memory::new();
         let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| {
@@ -124,7 +125,8 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
         });
         mounts.restore().during(|| "take away what was mounted")?;
         exit
-    });
+    };
+    let exit = show();
     swap.end()?;
     exit
 }
@@ -152,7 +154,8 @@ impl Source {
         let find = || -> io::Result<Self> {
             let fd = open_place(source)?;
             let is_directory = fs::metadata(source)?.is_dir();
-            let lent = match (source.starts_with(store), source.parent(), source.file_name()) {
+            let is_own = source.is_relative() || source.starts_with(store);
+            let lent = match (is_own, source.parent(), source.file_name()) {
                 (true, Some(parent), Some(name)) => {
                     let parent = open_place(parent)?;
                     Some((parent, name.to_owned()))
@@ -179,12 +182,11 @@ fn mount(
         let target = Path::new(&spec.cwd).join(&mount.target);
         let during = || format!("show something at `{}`", target.display());
         if let MountKind::File(file) = &mount.kind {
-            if order.isolation == Isolation::Chroot {
-                // The link into the pod's memory would lead nowhere, and a disk is no place for a secret.
-                return Err(Errno::OPNOTSUPP).during(during);
-            }
-            let path = memory.write(index, file).during(during)?;
-            mounts.put(&target, Shape::File, Thing::Link(path)).during(during)?;
+            let thing = match order.isolation {
+                Isolation::Chroot => memory::copy(file),
+                _ => memory.link(index, file),
+            };
+            mounts.put(&target, Shape::File, thing.during(during)?).during(during)?;
             continue;
         }
         let Some(fd) = source.fd else {

@@ -41,6 +41,12 @@ impl Staying {
         Ok(Self { kept, mounts: mount_points(&fs::read("/proc/self/mountinfo")?) })
     }
 
+    /// These paths and no mounts.
+    #[cfg(test)]
+    pub(super) fn keeping(kept: &[&str]) -> Self {
+        Self { kept: kept.iter().map(PathBuf::from).collect(), mounts: Vec::new() }
+    }
+
     /// What becomes of `name` in `directory`; `path` is where that is.
     pub(super) fn role(&self, directory: impl AsFd, name: &OsStr, path: &Path) -> rustix::io::Result<Role> {
         let stays = KERNEL.iter().any(|name| path == Path::new(name))

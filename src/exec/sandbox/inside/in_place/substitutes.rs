@@ -142,3 +142,52 @@ impl Substitute {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_comes_back() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |path: &str| place.path().join(path);
+        for path in ["root/etc", "root/run", "aside", "lent/cache"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        fs::write(at("root/etc/hosts"), "image").unwrap();
+        symlink("/run/resolv.conf", at("root/etc/resolv.conf")).unwrap();
+        fs::write(at("source"), "pod").unwrap();
+        fs::write(at("lent/cache/kept"), "").unwrap();
+        let before = fs::metadata(at("root/etc")).unwrap();
+        let open = |path: &str| OwnedFd::from(fs::File::open(at(path)).unwrap());
+        let mut substitutes = Substitutes::new(open("root"), open("aside"));
+        let mut put = |target: &str, shape, thing| substitutes.put(Path::new(target), shape, thing);
+        put("/etc/hosts", Shape::File, Thing::Copy(open("source").into())).unwrap();
+        put("etc/resolv.conf", Shape::File, Thing::Copy(open("source").into())).unwrap();
+        put("tmp/new", Shape::Directory, Thing::Directory).unwrap();
+        let lent = Thing::Borrowed { parent: open("lent"), name: "cache".into() };
+        put("var/cache", Shape::Directory, lent).unwrap();
+        assert!(put("etc/hosts/x", Shape::File, Thing::Directory).is_err());
+        for path in ["root/etc/hosts", "root/run/resolv.conf"] {
+            assert_eq!(fs::read_to_string(at(path)).unwrap(), "pod", "{path}");
+        }
+        // What a command does.
+        fs::write(at("root/tmp/new/gone"), "").unwrap();
+        fs::write(at("root/var/cache/more"), "").unwrap();
+        fs::remove_file(at("root/etc/hosts")).unwrap();
+        let during = fs::metadata(at("root/etc")).unwrap();
+        substitutes.restore().unwrap();
+        assert_eq!(fs::read_to_string(at("root/etc/hosts")).unwrap(), "image");
+        for gone in ["root/tmp", "root/var", "root/run/resolv.conf"] {
+            assert!(!at(gone).exists(), "{gone}");
+        }
+        assert!(at("lent/cache/kept").exists() && at("lent/cache/more").exists());
+        let after = fs::metadata(at("root/etc")).unwrap();
+        assert_eq!((during.mtime(), during.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
+        assert_ne!(before.mtime_nsec(), after.mtime_nsec());
+        assert_eq!(fs::read_dir(at("aside")).unwrap().count(), 0);
+    }
+}

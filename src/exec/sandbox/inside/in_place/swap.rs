@@ -53,13 +53,18 @@ struct Merged {
 }
 
 impl Swap {
-    /// Shows the image in the directory `stage`. `host` must not exist. An error leaves everything as it was.
-    pub(super) fn begin(stage: OwnedFd, host: &Path, staying: &Staying) -> Result<Self, Failure> {
+    /// Shows the image in the directory `stage` where `live` is. `host` must not exist. An error leaves everything as
+    /// it was.
+    pub(super) fn begin(
+        live: OwnedFd,
+        stage: OwnedFd,
+        host: &Path,
+        staying: &Staying,
+    ) -> Result<Self, Failure> {
         match rustix::fs::mkdirat(CWD, host, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => return Err(Failure::Interrupted),
             result => result.during(|| format!("make `{}`", host.display()))?,
         }
-        let live = open(&CWD, OsStr::new("/")).during(|| "open `/`")?;
         let parked = open(&CWD, host.as_os_str()).during(|| format!("open `{}`", host.display()))?;
         let mut swap = Self { root: Level::new(live, stage, parked), host: host.to_owned() };
         match swap.root.enter(Path::new(""), staying) {
@@ -273,4 +278,116 @@ fn open(parent: impl std::os::fd::AsFd, name: &OsStr) -> rustix::io::Result<Owne
 
 fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
     Ok(list(directory)?.into_iter().map(|(name, _)| os_name(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// A pod's root, an image, a place for the pod's own files.
+    struct Trees {
+        directory: tempfile::TempDir,
+    }
+
+    impl Trees {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let at = |path: &str| directory.path().join(path);
+            for path in [
+                "live/etc",
+                "live/root/.cache/cooper",
+                "live/root/own",
+                "live/only",
+                "stage/etc",
+                "stage/bin",
+            ] {
+                fs::create_dir_all(at(path)).unwrap();
+            }
+            for path in
+                ["live/etc/pod", "live/root/.cache/cooper/blob", "live/file", "stage/etc/image", "stage/file"]
+            {
+                fs::write(at(path), path).unwrap();
+            }
+            fs::set_permissions(at("live/root"), fs::Permissions::from_mode(0o711)).unwrap();
+            Self { directory }
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.directory.path().join(path)
+        }
+
+        fn begin(&self) -> Result<Swap, Failure> {
+            let open = |path: &str| fs::File::open(self.at(path)).unwrap().into();
+            let staying = Staying::keeping(&["root/.cache/cooper"]);
+            Swap::begin(open("live"), open("stage"), &self.at("host"), &staying)
+        }
+
+        /// The paths below a directory.
+        fn list(&self, path: &str) -> Vec<String> {
+            let walk = walkdir::WalkDir::new(self.at(path)).min_depth(1).sort_by_file_name();
+            let paths = walk.into_iter().map(|entry| {
+                let entry = entry.unwrap();
+                entry.path().strip_prefix(self.at(path)).unwrap().display().to_string()
+            });
+            paths.collect()
+        }
+    }
+
+    #[test]
+    fn entries_change_places_and_come_back() {
+        let trees = Trees::new();
+        let pod = trees.list("live");
+        fs::create_dir_all(trees.at("stage/root")).unwrap();
+        fs::write(trees.at("stage/root/.profile"), "").unwrap();
+        fs::set_permissions(trees.at("stage/root"), fs::Permissions::from_mode(0o700)).unwrap();
+        let swap = trees.begin().unwrap();
+        let shown = [
+            "bin",
+            "etc",
+            "etc/image",
+            "file",
+            "root",
+            "root/.cache",
+            "root/.cache/cooper",
+            "root/.cache/cooper/blob",
+            "root/.profile",
+        ];
+        assert_eq!(trees.list("live"), shown);
+        assert_eq!(fs::metadata(trees.at("live/root")).unwrap().mode() & 0o777, 0o700);
+        assert!(matches!(trees.begin(), Err(Failure::Interrupted)));
+        // What a command does.
+        fs::remove_dir_all(trees.at("live/etc")).unwrap();
+        symlink("bin", trees.at("live/sbin")).unwrap();
+        fs::write(trees.at("live/root/.cache/other"), "").unwrap();
+        fs::set_permissions(trees.at("live/root"), fs::Permissions::from_mode(0o750)).unwrap();
+        swap.end().unwrap();
+        assert_eq!(trees.list("live"), pod);
+        assert_eq!(fs::metadata(trees.at("live/root")).unwrap().mode() & 0o777, 0o711);
+        let left = ["bin", "file", "root", "root/.cache", "root/.cache/other", "root/.profile", "sbin"];
+        assert_eq!(trees.list("stage"), left);
+        assert_eq!(fs::metadata(trees.at("stage/root")).unwrap().mode() & 0o777, 0o750);
+        assert!(!trees.at("host").exists());
+    }
+
+    #[test]
+    fn a_directory_that_the_image_lacks_leaves_no_trace() {
+        let trees = Trees::new();
+        let (pod, image) = (trees.list("live"), trees.list("stage"));
+        trees.begin().unwrap().end().unwrap();
+        assert_eq!((trees.list("live"), trees.list("stage")), (pod, image));
+    }
+
+    #[test]
+    fn what_cannot_be_swapped_leaves_everything_as_it_was() {
+        let trees = Trees::new();
+        symlink("etc", trees.at("stage/root")).unwrap();
+        let (pod, image) = (trees.list("live"), trees.list("stage"));
+        let Err(Failure::InTheWay { path }) = trees.begin() else { panic!("it was swapped") };
+        assert_eq!(path, "/root");
+        assert_eq!((trees.list("live"), trees.list("stage")), (pod, image));
+        assert!(!trees.at("host").exists());
+    }
 }
