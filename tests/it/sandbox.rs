@@ -570,6 +570,9 @@ fn each_commit_holds_what_came_after_the_one_before() {
             "copied2\nlink\none\nsub\ntwo\nzwei\n"
         );
         assert_eq!(listing(&fixture.commit(&mut rootfs)), [""; 0], "{isolation}");
+        // A command's own file, touched for nothing after the COPY.
+        fixture.succeed(&mut rootfs, "chmod 600 /app/two; chmod 644 /app/two");
+        assert_eq!(listing(&fixture.commit(&mut rootfs)), [""; 0], "{isolation}");
         fixture.succeed(&mut rootfs, "touch -d @1 /app/two");
         assert_eq!(listing(&fixture.commit(&mut rootfs)), ["dir 755 0:0 app", "file 644 0:0 app/two [2]"]);
         drop(rootfs);
