@@ -973,7 +973,9 @@ fn without_namespaces() {
     let store = std::env::var_os("COOPER_TEST_STORE").unwrap();
     let error =
         Sandbox::choose(IsolationChoice::Auto, Path::new(&store), Path::new(HELPER)).unwrap_err().to_string();
-    for part in ["making a user namespace is refused", "in-place: this is no container", "max_user_namespaces"] {
+    for part in
+        ["making a user namespace is refused", "in-place: this is no container", "max_user_namespaces"]
+    {
         assert!(error.contains(part), "{error}");
     }
 }
