@@ -52,7 +52,7 @@ fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
 		echo "== $$name"; \
 		mkdir -p "$$target/corpus/$$name" "$$target/artifacts/$$name"; \
 		"$$target/$$triple/release/$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
-			-verbosity=0 -print_final_stats=1 -artifact_prefix="$$target/artifacts/$$name/" \
+			-verbosity=0 -print_final_stats=1 -dict=fuzz/dockerfile.dict -artifact_prefix="$$target/artifacts/$$name/" \
 			"$$target/corpus/$$name"; \
 	done
 

@@ -142,9 +142,6 @@ pub enum StepError {
     /// A thread of ours ended before its time.
     #[error("a worker thread ended unexpectedly")]
     Worker(#[from] tokio::task::JoinError),
-    /// A step this one builds on failed.
-    #[error("{0}")]
-    Input(Box<StepFailure>),
 }
 
 impl From<SandboxError> for StepError {

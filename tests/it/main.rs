@@ -8,6 +8,7 @@ mod check;
 mod compatibility;
 mod differential;
 mod fuzz;
+mod mounts;
 mod pods;
 mod registry;
 mod registry_client;

@@ -147,4 +147,19 @@ mod tests {
         }
         assert!(IdMap::Whole.extents("0 0", 0).is_err());
     }
+
+    #[test]
+    fn owners_outside() {
+        let last = u32::MAX;
+        for (map, inside, expected) in [
+            (IdMap::Whole, (0, 5), Some((0, 5))),
+            (IdMap::Own, (0, 5), Some((0, 5))),
+            (IdMap::Shifted, (0, 5), Some((1, 6))),
+            (IdMap::Shifted, (last, 0), None),
+            (IdMap::Single, (0, 0), Some(IdMap::Single.root())),
+            (IdMap::Single, (0, 1), None),
+        ] {
+            assert_eq!(map.outside(inside), expected, "{map:?} {inside:?}");
+        }
+    }
 }

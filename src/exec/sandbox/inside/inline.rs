@@ -72,7 +72,8 @@ impl InlineFiles {
     }
 }
 
-fn write(path: &Path, inline: &InlineFile) -> io::Result<()> {
+/// Makes the file at `path`, where nothing is yet.
+pub(super) fn write(path: &Path, inline: &InlineFile) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(&inline.contents)?;
     fchown(&file, Some(inline.uid), Some(inline.gid))?;

@@ -10,6 +10,7 @@
 //! ```
 
 mod descendants;
+mod memory;
 mod probe;
 mod staying;
 mod substitutes;
@@ -29,6 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
+use memory::Memory;
 use staying::Staying;
 use substitutes::{Substitutes, Thing};
 use swap::Swap;
@@ -105,7 +107,8 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let root = beneath::open_directory(CWD, Path::new("/")).during(|| "open `/`");
     let exit = root.and_then(|root| {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
-        let exit = mount(&mut mounts, order, sources).and_then(|()| execute(order, &root, &null, socket));
+        let memory = Memory::new();
+        let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| execute(order, &root, &null, socket));
         mounts.restore().during(|| "take away what was mounted")?;
         exit
     });
@@ -147,11 +150,21 @@ impl Source {
 
 /// Shows what is to be seen at the targets of mounts: lends what is the builder's own, else copies files and links to
 /// directories. What is copied or linked is the same for the command, but nothing can be read-only for root.
-fn mount(mounts: &mut Substitutes, order: &InPlace, sources: Vec<Source>) -> Result<(), Failure> {
+fn mount(
+    mounts: &mut Substitutes,
+    memory: &Memory,
+    order: &InPlace,
+    sources: Vec<Source>,
+) -> Result<(), Failure> {
     let spec = &order.run.spec;
-    for (mount, source) in spec.mounts.iter().zip(sources) {
+    for (index, (mount, source)) in spec.mounts.iter().zip(sources).enumerate() {
         let target = Path::new(&spec.cwd).join(&mount.target);
         let during = || format!("show something at `{}`", target.display());
+        if let MountKind::File(file) = &mount.kind {
+            let path = memory.write(index, file).during(during)?;
+            mounts.put(&target, Shape::File, Thing::Link(path)).during(during)?;
+            continue;
+        }
         let Some(fd) = source.fd else {
             mounts.put(&target, source.shape, Thing::Directory).during(during)?;
             continue;
