@@ -25,12 +25,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use memory::Memory;
 pub(super) use probe::probe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
-use memory::Memory;
 use staying::Staying;
 use substitutes::{Substitutes, Thing};
 use swap::Swap;
@@ -108,7 +108,8 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let exit = root.and_then(|root| {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let memory = Memory::new();
-        let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| execute(order, &root, &null, socket));
+        let exit =
+            mount(&mut mounts, &memory, order, sources).and_then(|()| execute(order, &root, &null, socket));
         mounts.restore().during(|| "take away what was mounted")?;
         exit
     });
