@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode, ResolveFlags};
 use rustix::io::Errno;
 
 /// How deep directories are gone down into before they are brought to the top, so that neither the stack nor the
 /// descriptors are used up by what a command made on purpose.
 const MAX_DEPTH: usize = 100;
 
-/// Removes `name` in `parent` with all that is in it. Links are removed, not followed. That nothing is there is fine.
+/// Removes `name` in `parent` with all that is in it. Links are removed, not followed. That nothing is there is fine;
+/// that something is mounted in there is an error, before anything of it is touched.
 pub(crate) fn remove(parent: impl AsFd, name: &Path) -> io::Result<()> {
     let parent = parent.as_fd();
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
@@ -36,13 +37,16 @@ pub(crate) fn remove(parent: impl AsFd, name: &Path) -> io::Result<()> {
 
 fn open(parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
-        // Without CAP_DAC_OVERRIDE a directory must be made readable first.
-        Err(Errno::ACCESS) => {
-            rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o700), AtFlags::empty())?;
-            Ok(rustix::fs::openat(&parent, name, flags, Mode::empty())?)
+    loop {
+        match rustix::fs::openat2(&parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Without CAP_DAC_OVERRIDE a directory must be made readable first.
+            Err(Errno::ACCESS) => {
+                rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o700), AtFlags::empty())?;
+                return Ok(rustix::fs::openat2(&parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV)?);
+            }
+            result => return Ok(result?),
         }
-        result => Ok(result?),
     }
 }
 

@@ -87,6 +87,10 @@ fn with_namespaces(wanted: Option<Isolation>, store: &Path, helper: &Path) -> Re
 
 fn without_namespaces(isolation: Isolation, store: &Path, helper: &Path) -> Result<Sandbox, SandboxError> {
     let in_place = isolation == Isolation::InPlace;
+    if !rustix::process::geteuid().is_root() {
+        let refused = "only root can act as the image's users".to_owned();
+        return Err(SandboxError::Refused { refused, refusal: Refusal::Root });
+    }
     if in_place && !std::env::var(FORCE).is_ok_and(|value| value == "1") {
         container::check(helper)?;
     }
@@ -107,8 +111,10 @@ fn without_namespaces(isolation: Isolation, store: &Path, helper: &Path) -> Resu
         Ok((directory, helpers))
     };
     let (directory, helpers) = match attempt(store) {
-        Err(SandboxError::Refused { refusal: Refusal::OtherFileSystem, .. }) => attempt(Path::new(PARKING))?,
-        result => result?,
+        Err(SandboxError::Refused { refusal: Refusal::OtherFileSystem, .. }) => {
+            attempt(Path::new(PARKING)).map_err(read_only)?
+        }
+        result => result.map_err(read_only)?,
     };
     let kept = Kept::new(store, &directory, helper)?;
     let reason = match isolation {
@@ -117,6 +123,17 @@ fn without_namespaces(isolation: Isolation, store: &Path, helper: &Path) -> Resu
     };
     let reason = reason.to_owned();
     Ok(Sandbox { isolation, reason, helpers, directory, resolv_conf: resolv_conf(), kept })
+}
+
+/// Where nothing can be written, nothing can be renamed.
+fn read_only(error: SandboxError) -> SandboxError {
+    match error {
+        SandboxError::Store { path, source } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+            let refused = format!("making `{}` is refused: {source}", path.display());
+            SandboxError::Refused { refused, refusal: Refusal::ReadOnlyRoot }
+        }
+        error => error,
+    }
 }
 
 impl Kept {

@@ -223,7 +223,7 @@ fn advice(refusal: Refusal) -> &'static str {
         Refusal::Libraries => "help: use Cooper's own image, or a static build",
         Refusal::Chroot => {
             "help: containerd gives root the capability for it, CRI-O does not. Use `--isolation=in-place`, or add to \
-             the container:\n  securityContext:\n    capabilities: {add: [SYS_CHROOT]}"
+             the container:\n  securityContext:\n    capabilities: {add: [SYS_CHROOT, MKNOD]}"
         }
     }
 }

@@ -46,9 +46,9 @@ impl IdMap {
         }
     }
 
-    /// Whether the namespace has more than one group, so that supplementary groups mean something.
+    /// Whether root of the namespace can set supplementary groups, and has some to drop.
     pub(super) fn has_groups(self) -> bool {
-        self != Self::Single
+        !matches!(self, Self::Single | Self::Own)
     }
 
     /// What root inside is outside.

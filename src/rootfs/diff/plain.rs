@@ -35,9 +35,18 @@ pub(crate) fn write_plain(
     Ok(count)
 }
 
-/// Notes what is in `root`. `fingerprints` are those that unpacking gave.
+/// Notes what is in `root`, in the place of an older note. `fingerprints` are those that unpacking has given since
+/// then; they are in the note now, and the file is removed.
 pub(crate) fn write_baseline(root: BorrowedFd<'_>, fingerprints: &Path, path: &Path) -> std::io::Result<()> {
-    let by_inode = baseline::read_fingerprints(fingerprints)?;
+    let old = match File::open(path) {
+        Ok(mut file) => Baseline::read(&mut file)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Baseline::default(),
+        Err(error) => return Err(error),
+    };
+    let known = old.records.iter().filter_map(|record| Some((record.status.inode, record.fingerprint?)));
+    let mut by_inode: std::collections::HashMap<_, _> = known.collect();
+    // Whatever was unpacked with the inode of something that is gone is among these.
+    by_inode.extend(baseline::read_fingerprints(fingerprints)?);
     let present = walk(root).map_err(std::io::Error::other)?;
     let records = present.into_iter().map(|(path, status)| {
         let print = match status.kind() {
@@ -47,7 +56,11 @@ pub(crate) fn write_baseline(root: BorrowedFd<'_>, fingerprints: &Path, path: &P
         };
         Ok(Record { path, status, fingerprint: print })
     });
-    Baseline { records: records.collect::<std::io::Result<_>>()? }.replace(path)
+    Baseline { records: records.collect::<std::io::Result<_>>()? }.replace(path)?;
+    match std::fs::remove_file(fingerprints) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Everything in `root`, sorted by path.

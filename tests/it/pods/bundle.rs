@@ -44,6 +44,17 @@ impl Pod {
             fs::create_dir_all(pod.path(name)).unwrap();
         }
         fs::copy(binary(), pod.path("lower/cooper/cooper")).unwrap();
+        if variant.has_more {
+            for name in ["bin", "etc/ssl/certs", "usr/share/doc", "root"] {
+                fs::create_dir_all(pod.path("lower").join(name)).unwrap();
+            }
+            for name in
+                ["bin/sh", "etc/ssl/certs/ca.pem", "etc/passwd", "usr/share/doc/cooper", "root/.profile"]
+            {
+                fs::write(pod.path("lower").join(name), "of the builder\n").unwrap();
+            }
+            std::os::unix::fs::symlink("usr/lib64", pod.path("lower/lib64")).unwrap();
+        }
         fs::write(pod.path("context/Dockerfile"), dockerfile).unwrap();
         fs::write(pod.path("token/token"), TOKEN_TEXT).unwrap();
         for (name, text) in [
@@ -112,7 +123,11 @@ impl Pod {
     }
 
     fn config(&self, variant: &Variant) -> Value {
-        let store = if variant.volume { "/store" } else { "/cooper/store" };
+        let store = match variant {
+            Variant { volume: true, .. } => "/store",
+            Variant { has_more: true, .. } => "/root/.cache/cooper",
+            _ => "/cooper/store",
+        };
         let arguments = [
             &["/cooper/cooper", "build", "--offline", "--progress=plain", "--store", store],
             &["--build-arg=SOURCE_DATE_EPOCH=1700000000"][..],

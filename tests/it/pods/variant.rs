@@ -47,6 +47,8 @@ pub(super) struct Variant {
     pub(super) first_id: Option<u32>,
     /// Whether the store is on a volume.
     pub(super) volume: bool,
+    /// Whether the builder's image has more than the one directory, as one for debugging has.
+    pub(super) has_more: bool,
     /// Further arguments of the build.
     pub(super) arguments: Vec<&'static str>,
 }
@@ -63,8 +65,14 @@ impl Variant {
             read_only: false,
             first_id: None,
             volume: false,
+            has_more: false,
             arguments: Vec::new(),
         }
+    }
+
+    /// With these further arguments of the build.
+    pub(super) fn with_arguments(self, arguments: &[&'static str]) -> Self {
+        Self { arguments: arguments.to_vec(), ..self }
     }
 
     /// With the store on a volume.

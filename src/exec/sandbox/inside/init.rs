@@ -64,7 +64,7 @@ fn execute(run: &Run, groups: bool, reporter: &OwnedFd) -> Result<Exit, Failure>
 }
 
 /// Waits for whatever ends, as the first process must, until the command has.
-fn reap_until(command: Pid) -> io::Result<Exit> {
+pub(super) fn reap_until(command: Pid) -> io::Result<Exit> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == command => {

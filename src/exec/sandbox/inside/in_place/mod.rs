@@ -9,6 +9,7 @@
 //!   mounts undone, swap back   as the command left it          the pod's
 //! ```
 
+mod chroot;
 mod descendants;
 mod memory;
 mod probe;
@@ -25,12 +26,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use memory::Memory;
 pub(super) use probe::probe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
+use memory::Memory;
 use staying::Staying;
 use substitutes::{Substitutes, Thing};
 use swap::Swap;
@@ -39,8 +40,8 @@ use super::command::Command;
 use super::stubs::Shape;
 use super::{open_directory, run as files, users};
 use crate::exec::sandbox::wire::{Answer, During as _, Failure, InPlace, Root};
-use crate::exec::sandbox::{Exit, Mount, MountKind, Network};
-use crate::rootfs::{beneath, diff};
+use crate::exec::sandbox::{Exit, Isolation, Mount, MountKind, Network, RunSpec};
+use crate::rootfs::diff;
 
 /// Where the pod's own entries are meanwhile, beside the builds; so nothing that removes a build gets at them.
 const HOST: &str = "pod";
@@ -62,12 +63,18 @@ pub(super) fn run(order: &InPlace, socket: &UnixStream) -> Result<Answer, Failur
     let Root::Plain { directory, baseline } = &run.root else {
         return Err(Failure::step("swap an overlay", &io::ErrorKind::InvalidInput.into()));
     };
-    let _lock = lock(socket)?;
+    let _lock = match order.isolation {
+        Isolation::Chroot => None,
+        _ => Some(lock(socket)?),
+    };
     files::write_files(run, &fs::read_to_string("/etc/hosts").unwrap_or_default())?;
     diff::wait_until_later(baseline).during(|| "read the note of the rootfs")?;
     let stage = open_directory(directory)?;
     let mut own = Substitutes::new(copy(&stage)?, make_aside(&run.scratch, "own")?);
-    let exit = put_own_files(&mut own, &run.scratch).and_then(|()| swapped(order, stage, socket));
+    let exit = put_own_files(&mut own, &run.scratch).and_then(|()| match order.isolation {
+        Isolation::Chroot => chroot::run(order, &stage, &mut own, socket),
+        _ => swapped(order, stage, socket),
+    });
     own.restore().during(|| "take `resolv.conf` and `hosts` back")?;
     exit.map(Answer::Exited)
 }
@@ -97,6 +104,7 @@ fn put_own_files(own: &mut Substitutes, scratch: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The pod's own root shows the image while the command runs.
 fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit, Failure> {
     let mounts = order.run.spec.mounts.iter().map(|mount| Source::of(mount, &order.store));
     let sources = mounts.collect::<Result<Vec<_>, _>>()?;
@@ -104,17 +112,26 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let staying = Staying::new(&order.keep).during(|| "read what is mounted")?;
     let aside = make_aside(&order.run.scratch, "mounts")?;
     let swap = Swap::begin(stage, Path::new(HOST), &staying)?;
-    let root = beneath::open_directory(CWD, Path::new("/")).during(|| "open `/`");
+    let root = open_place(Path::new("/")).during(|| "open `/`");
     let exit = root.and_then(|root| {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let memory = Memory::new();
-        let exit =
-            mount(&mut mounts, &memory, order, sources).and_then(|()| execute(order, &root, &null, socket));
+        let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| {
+            let started = start(&order.run.spec, &root, &null);
+            let exit = started.and_then(|command| wait_for(command, socket));
+            descendants::kill_all().during(|| "kill what the command has left behind")?;
+            exit
+        });
         mounts.restore().during(|| "take away what was mounted")?;
         exit
     });
     swap.end()?;
     exit
+}
+
+/// A path of the builder's as a place.
+fn open_place(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Something to be mounted, found before its path leads elsewhere.
@@ -133,11 +150,11 @@ impl Source {
             return Ok(Self { shape: Shape::Directory, fd: None, lent: None });
         };
         let find = || -> io::Result<Self> {
-            let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let fd = open_place(source)?;
             let is_directory = fs::metadata(source)?.is_dir();
             let lent = match (source.starts_with(store), source.parent(), source.file_name()) {
                 (true, Some(parent), Some(name)) => {
-                    let parent = beneath::open_directory(CWD, parent)?;
+                    let parent = open_place(parent)?;
                     Some((parent, name.to_owned()))
                 }
                 _ => None,
@@ -162,6 +179,10 @@ fn mount(
         let target = Path::new(&spec.cwd).join(&mount.target);
         let during = || format!("show something at `{}`", target.display());
         if let MountKind::File(file) = &mount.kind {
+            if order.isolation == Isolation::Chroot {
+                // The link into the pod's memory would lead nowhere, and a disk is no place for a secret.
+                return Err(Errno::OPNOTSUPP).during(during);
+            }
             let path = memory.write(index, file).during(during)?;
             mounts.put(&target, Shape::File, Thing::Link(path)).during(during)?;
             continue;
@@ -185,6 +206,9 @@ fn mount(
         let is_file = fs::metadata(&path).during(during)?.is_file();
         let thing = if is_file {
             Thing::Copy(File::open(&path).during(during)?)
+        } else if order.isolation == Isolation::Chroot {
+            // A link would lead nowhere.
+            return Err(Errno::XDEV).during(during);
         } else {
             Thing::Link(fs::read_link(&path).during(during)?)
         };
@@ -193,8 +217,8 @@ fn mount(
     Ok(())
 }
 
-fn execute(order: &InPlace, root: &OwnedFd, null: &File, socket: &UnixStream) -> Result<Exit, Failure> {
-    let spec = &order.run.spec;
+/// Starts the command in the root that this process has.
+fn start(spec: &RunSpec, root: &OwnedFd, null: &File) -> Result<Pid, Failure> {
     let cwd = Path::new("/").join(&spec.cwd);
     DirBuilder::new()
         .recursive(true)
@@ -202,11 +226,7 @@ fn execute(order: &InPlace, root: &OwnedFd, null: &File, socket: &UnixStream) ->
         .create(&cwd)
         .during(|| format!("make `{}`", cwd.display()))?;
     let identity = users::identify(root, &spec.user)?;
-    let command = Command::new(spec, identity, true, cwd)?;
-    let started = command.spawn(null);
-    let exit = started.and_then(|pid| wait_for(pid, socket));
-    descendants::kill_all().during(|| "kill what the command has left behind")?;
-    exit
+    Command::new(spec, identity, true, cwd)?.spawn(null)
 }
 
 /// Waits for the end of the command, or of the builder. Reaps whoever ends meanwhile.

@@ -17,11 +17,6 @@ pub(in crate::exec::sandbox::inside) fn probe(scratch: &Path, isolation: Isolati
         let what = what.to_owned();
         move |error: Errno| Failure::refused(refusal, what, &error.into())
     };
-    if !rustix::process::geteuid().is_root() {
-        return Err(refused(Refusal::Root, "executing commands as the image's users is refused")(
-            Errno::PERM,
-        ));
-    }
     let tried = scratch.join("tried");
     rustix::fs::mkdirat(CWD, &tried, Mode::from_raw_mode(0o700)).during(|| "write to the store")?;
     if isolation == Isolation::InPlace {
@@ -35,6 +30,11 @@ pub(in crate::exec::sandbox::inside) fn probe(scratch: &Path, isolation: Isolati
             Failure::refused(refusal, what, &error.into())
         })?;
         other.rename(tried).during(|| "rename a directory from `/`")?;
+    }
+    if isolation == Isolation::Chroot {
+        super::chroot::probe(&tried).map_err(|error| {
+            Failure::refused(Refusal::Chroot, "changing the root, or making device nodes, is refused", &error)
+        })?;
     }
     let one = (Some(Uid::from_raw(1)), Some(Gid::from_raw(1)));
     rustix::fs::chownat(CWD, &tried, one.0, one.1, AtFlags::empty())
