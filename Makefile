@@ -46,7 +46,7 @@ FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=4 \
 fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
 	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
 	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --locked --release --bins --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
 		--target "$$triple" --target-dir "$$target"; \
 	for name in $(FUZZ_TARGETS); do \
 		echo "== $$name"; \
