@@ -1,6 +1,6 @@
 //! A context that is a directory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata as FileMetadata};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -71,6 +71,7 @@ impl Context {
             ignore,
             tree: Tree::empty(),
             linked: HashMap::new(),
+            left_out: BTreeMap::new(),
             is_kubernetes: std::fs::symlink_metadata(root.join(KUBERNETES_DATA))
                 .is_ok_and(|found| found.is_symlink()),
         };
@@ -123,6 +124,8 @@ struct Listing<'a> {
     tree: Tree,
     /// Files with several names, by device and inode.
     linked: HashMap<(u64, u64), Arc<Leaf>>,
+    /// Excluded directories, in which there may be something that a later `!pattern` takes back.
+    left_out: BTreeMap<PathBuf, Metadata>,
     is_kubernetes: bool,
 }
 
@@ -145,20 +148,41 @@ impl Listing<'_> {
             levels.truncate(entry.depth());
             let level = levels.last().map(|parent| ignore.enter(parent, &path)).unwrap_or_default();
             let is_excluded = is_kubelets || level.is_excluded();
+            levels.push(level);
             // An excluded directory is entered only if something in it may be taken back.
-            if is_directory && is_excluded && (is_kubelets || !ignore.may_include_below(&path)) {
+            let is_entered =
+                is_directory && !is_kubelets && (!is_excluded || ignore.may_include_below(&path));
+            if is_directory && !is_entered {
                 walk.skip_current_dir();
             }
-            levels.push(level);
-            if is_excluded {
+            if is_excluded && !is_entered {
                 continue;
             }
             let metadata = entry
                 .metadata()
                 .map_err(|error| ContextError::Read { path: path.clone(), source: error.into() })?;
+            if is_excluded {
+                self.left_out.insert(path, described(&metadata));
+                continue;
+            }
+            self.add_left_out(&path);
             self.add(&path, &metadata)?;
         }
         Ok(())
+    }
+
+    /// Adds the excluded directories that `path` is in after all.
+    fn add_left_out(&mut self, path: &Path) {
+        if self.left_out.is_empty() {
+            return;
+        }
+        let mut outer: Vec<&Path> = path.ancestors().skip(1).collect();
+        outer.reverse();
+        for directory in outer {
+            if let Some(metadata) = self.left_out.remove(directory) {
+                self.tree.insert(directory, Node::Directory(Arc::new(Directory::new(metadata))));
+            }
+        }
     }
 
     fn add(&mut self, path: &Path, metadata: &FileMetadata) -> Result<(), ContextError> {

@@ -13,6 +13,11 @@ cases! {
     a_star_takes_hidden_files: case("1.8 `*` is Go's: hidden files match", "FROM scratch\nCOPY * /x/\n").files(&["a", ".hidden"]);
     a_question_mark: case("1.8 wildcard `?`", "FROM scratch\nCOPY a? /x/\nCOPY a?? /y/\n").files(&["a", "a1", "a22"]);
     a_class: case("1.8 wildcard `[a-c]`, `[^x]`", "FROM scratch\nCOPY f[a-b] /x/\nCOPY f[^a-b] /y/\n").files(&["fa", "fb", "fc"]);
+    wildcards_and_links: case("1.8 links behind the first wildcard are not entered", "FROM scratch\nCOPY */f l/*/g /x/\nCOPY [l]*/f none* a /y/\n")
+        .files(&["a", "d/f", "d/e/g"])
+        .link("l", "d")
+        .written("Buildah enters them")
+        .makes(&["x/ 0755", "x/f 0644 d/f", "x/g 0644 d/e/g", "y/ 0755", "y/a 0644 a"]);
     an_escaped_wildcard: case("1.8 `\\` in front of a wildcard", "FROM scratch\nCOPY [\"[f]\\\\\\\\*\", \"/x/\"]\nCOPY g[*] /y/\n")
         .files(&["f*", "fa", "g*", "ga"])
         .written("Buildah drops the backslash")
