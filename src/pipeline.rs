@@ -112,7 +112,7 @@ async fn run(
     let inputs = Inputs::read(request, events)?;
     let resolver = Resolver::new(layers, events, request.offline);
 
-    let clock = Clock { now: inputs.now(request)?, epoch: request.source_date_epoch };
+    let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
     let solver = Solver::new(SolverSettings {
         layers: layers.clone(),
         events: events.clone(),
@@ -142,12 +142,12 @@ async fn run(
     // Names come last: what has one is complete, and so is every file that was asked for.
     pushes.complete(&image).await?;
     export::write(request, layers, events, &image).await?;
-    let pushed = pushes.name(&image).await?;
+    let names = pushes.name(&image).await?;
     Ok(BuildResult {
         digest: image.descriptor.digest,
         descriptor: image.descriptor.clone(),
         config_digest: image.platforms[0].config_digest(),
-        pushed,
+        pushed: names,
         duration: events.elapsed(),
         traffic: layers.registries().statistics(),
     })
@@ -219,13 +219,11 @@ fn base_format(build: &PlatformBuild) -> ImageFormat {
     }
 }
 
-impl Inputs {
-    /// What counts as now: `SOURCE_DATE_EPOCH`, or the clock.
-    fn now(&self, request: &BuildRequest) -> Result<Time, BuildError> {
-        match request.source_date_epoch {
-            None => Ok(Time::now()),
-            Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch),
-        }
+/// What counts as now: `SOURCE_DATE_EPOCH`, or the clock.
+fn now(epoch: Option<i64>) -> Result<Time, BuildError> {
+    match epoch {
+        None => Ok(Time::now()),
+        Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::request::{BuildRequest, ContextSource, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub(super) struct BuildArguments {
     /// Directory with the files that COPY and ADD see
     #[arg(value_name = "CONTEXT")]
@@ -76,7 +76,7 @@ pub(super) struct BuildArguments {
     /// Use only what the store and layouts have
     #[arg(long)]
     offline: bool,
-    /// Where Cooper keeps blobs and results [default: $XDG_CACHE_HOME/cooper]
+    /// Where Cooper keeps blobs and results [default: `$XDG_CACHE_HOME/cooper`]
     #[arg(long, value_name = "DIR", env = "COOPER_STORE")]
     store: Option<PathBuf>,
     /// Registry that speaks plain HTTP
@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
 enum Failure {
-    Build(BuildError),
+    Build(Box<BuildError>),
     Other(String),
 }
 
@@ -154,7 +154,7 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
     });
     // Threads that wait for a download that nobody wants any more need not be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let result = result.map_err(Failure::Build)?;
+    let result = result.map_err(|error| Failure::Build(Box::new(error)))?;
     write_files(arguments, &result)?;
     Ok(result)
 }
@@ -224,7 +224,7 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
     }
 }
 
-/// The build argument, or else the environment variable. See reproducible-builds.org, SOURCE_DATE_EPOCH.
+/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
 fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());

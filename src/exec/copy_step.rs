@@ -83,7 +83,8 @@ impl Solver {
                         archives.insert(archive.digest, archive.tar);
                     }
                     None => {
-                        copy::arrange(&mut arrangement, std::slice::from_ref(selected), &rules).map_err(at)?
+                        copy::arrange(&mut arrangement, std::slice::from_ref(selected), &rules)
+                            .map_err(at)?;
                     }
                 }
             }

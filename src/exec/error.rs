@@ -142,9 +142,6 @@ pub enum StepError {
     /// A thread of ours ended before its time.
     #[error("a worker thread ended unexpectedly")]
     Worker(#[from] tokio::task::JoinError),
-    /// A step this one builds on failed.
-    #[error("{0}")]
-    Input(Box<StepFailure>),
 }
 
 impl From<SandboxError> for StepError {
@@ -157,6 +154,11 @@ impl From<SandboxError> for StepError {
 }
 
 impl StepError {
+    /// Whether it may have been met in the bytes of a layer below.
+    pub(super) fn is_about_layers(&self) -> bool {
+        matches!(self, Self::Tree(_) | Self::Layer(_) | Self::Contents(_) | Self::Tar(_) | Self::Sandbox(_))
+    }
+
     /// The word that is to blame, if one is.
     pub fn span(&self) -> Option<Span> {
         match self {

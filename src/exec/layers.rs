@@ -91,6 +91,9 @@ pub enum LayerError {
     },
 }
 
+/// What can stop a blob on its way, passed on to all who wait for it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// The layers of one build: each is fetched at most once, and what it lists is read at most once.
 #[derive(Debug, Clone)]
 pub struct Layers {
@@ -167,6 +170,18 @@ impl Layers {
         Ok(Box::new(reader))
     }
 
+    /// Why one of these layers did not arrive as it should, if one did not. Waits for those on their way.
+    ///
+    /// Blobs are used while they arrive, and what is wrong with them is known at their end only: whoever stumbles over
+    /// nonsense before should ask here whether it was the blob's fault.
+    pub(crate) fn damage<'a>(&self, layers: impl IntoIterator<Item = &'a ImageLayer>) -> Option<LayerError> {
+        layers.into_iter().find_map(|layer| {
+            let digest = layer.layer.descriptor.digest;
+            let incoming = lock(&self.shared.arriving).get(&digest).cloned()?;
+            incoming.wait().err().map(|source| LayerError::Read { digest, source })
+        })
+    }
+
     /// Waits until the store has the blob. Blocks.
     pub fn complete_blob(&self, layer: &ImageLayer) -> Result<PathBuf, LayerError> {
         let descriptor = &layer.layer.descriptor;
@@ -190,22 +205,23 @@ impl Layers {
         let activity = self.shared.events.begin(ActivityKind::Pull, format!("pull {}", shortened(&name)));
         let incoming = Arc::clone(incoming);
         self.shared.runtime.spawn(async move {
-            let received = async {
-                let mut stream = source.blob(&descriptor).await.map_err(|error| chain(&error))?;
+            let received: Result<(), Failure> = async {
+                let mut stream = source.blob(&descriptor).await?;
                 let mut done = 0;
                 while let Some(bytes) = stream.next().await {
-                    let bytes = bytes.map_err(|error| chain(&error))?;
-                    incoming.append(&bytes).map_err(|error| chain(&error))?;
+                    let bytes = bytes?;
+                    incoming.append(&bytes)?;
                     done += bytes.len() as u64;
                     activity.progress(done, Some(descriptor.size));
                 }
-                incoming.finish().map_err(|error| chain(&error))
-            };
-            match received.await {
+                Ok(incoming.finish()?)
+            }
+            .await;
+            match received {
                 Ok(()) => activity.done(),
-                Err(reason) => {
+                Err(error) => {
                     // The followers report why.
-                    incoming.fail(&reason);
+                    incoming.fail(error);
                     activity.failed();
                 }
             }
@@ -219,27 +235,26 @@ impl Layers {
         let path = layout.join("blobs/sha256").join(expected.hex());
         let incoming = Arc::clone(incoming);
         self.shared.runtime.spawn_blocking(move || {
-            let copied = || -> Result<(), String> {
-                let file =
-                    std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let copied = || -> Result<(), Failure> {
+                let unreadable = |error| format!("{}: {error}", path.display());
+                let file = std::fs::File::open(&path).map_err(unreadable)?;
                 let mut file = Hashing::new(file);
                 let mut buffer = vec![0; 128 << 10];
                 loop {
-                    let count =
-                        file.read(&mut buffer).map_err(|error| format!("{}: {error}", path.display()))?;
+                    let count = file.read(&mut buffer).map_err(unreadable)?;
                     if count == 0 {
                         break;
                     }
-                    incoming.append(&buffer[..count]).map_err(|error| chain(&error))?;
+                    incoming.append(&buffer[..count])?;
                 }
                 let (_, actual, _) = file.finish();
                 if actual != expected {
-                    return Err(format!("{} is damaged: its digest is {actual}", path.display()));
+                    return Err(format!("{} is damaged: its digest is {actual}", path.display()).into());
                 }
-                incoming.finish().map_err(|error| chain(&error))
+                Ok(incoming.finish()?)
             };
-            if let Err(reason) = copied() {
-                incoming.fail(&reason);
+            if let Err(error) = copied() {
+                incoming.fail(error);
             }
         });
     }
@@ -247,16 +262,16 @@ impl Layers {
     /// The uncompressed tar; its end is an error if it is not the layer it should be. What the layer lists is kept
     /// on the way, if it is not known yet.
     pub fn open_tar(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
-        self.claim_tar(layer)?.open()
+        self.claim_tar(layer).open()
     }
 
     /// Announces that the layer will be read: who wants to know what it lists waits for that, and does not read it a
     /// second time.
-    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> Result<ClaimedTar, LayerError> {
+    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> ClaimedTar {
         let diff_id = layer.layer.diff_id;
         let claim =
             if self.shared.store.has_layer_index(diff_id) { None } else { self.slot(diff_id).claim() };
-        Ok(ClaimedTar { layers: self.clone(), layer: layer.clone(), claim })
+        ClaimedTar { layers: self.clone(), layer: layer.clone(), claim }
     }
 
     fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {
@@ -323,18 +338,6 @@ fn shortened(name: &ImageRef) -> String {
         Some((name, hex)) => format!("{name}@{}", &hex[..hex.len().min(12)]),
         None => text,
     }
-}
-
-/// An error with all its causes, for those who only hear of it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Reads a tar whose digest is known before, and fails at its end if it was another one.

@@ -147,26 +147,22 @@ impl Runner {
     ) -> Result<Rootfs, StepError> {
         if let Some((known, mut rootfs)) = self.pool.take(chain) {
             for (layer, chain) in layers.iter().zip(chain).skip(known) {
-                rootfs.apply(layer_source(layer, *chain, &settings.layers)?, &settings.cancel)?;
+                rootfs.apply(layer_source(layer, *chain, &settings.layers), &settings.cancel)?;
             }
             return Ok(rootfs);
         }
-        let sources = layer_sources(layers, chain, &settings.layers)?;
+        let sources = layer_sources(layers, chain, &settings.layers);
         Ok(sandbox.rootfs(sources, &settings.cancel)?)
     }
 
     /// Announces that a base will be unpacked, before anybody asks what is in it: then that is found out on the way,
     /// and nothing is inflated twice. To be followed by [`Runner::unpack`].
     /// Nothing if somebody has announced it before.
-    pub(super) fn announce(
-        &self,
-        base: &FileSystem,
-        layers: &Layers,
-    ) -> Result<Option<EarlyUnpack>, StepError> {
+    pub(super) fn announce(&self, base: &FileSystem, layers: &Layers) -> Option<EarlyUnpack> {
         let own = base.layers();
         let chain = chain_ids(&own);
-        let Some(unpacking) = RootfsPool::prepare(&self.pool, &chain) else { return Ok(None) };
-        Ok(Some(EarlyUnpack { sources: layer_sources(&own, &chain, layers)?, unpacking }))
+        let unpacking = RootfsPool::prepare(&self.pool, &chain)?;
+        Some(EarlyUnpack { sources: layer_sources(&own, &chain, layers), unpacking })
     }
 
     /// Unpacks a base for the RUNs to come. Blocks.
@@ -188,17 +184,13 @@ pub(super) struct EarlyUnpack {
     unpacking: Unpacking,
 }
 
-fn layer_sources(
-    layers: &[ImageLayer],
-    chain: &[Digest],
-    pool: &Layers,
-) -> Result<Vec<LayerSource>, StepError> {
+fn layer_sources(layers: &[ImageLayer], chain: &[Digest], pool: &Layers) -> Vec<LayerSource> {
     layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, pool)).collect()
 }
 
-fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> Result<LayerSource, StepError> {
-    let tar = layers.claim_tar(layer)?;
-    Ok(LayerSource { chain, open: Box::new(move || tar.open().map_err(std::io::Error::other)) })
+fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> LayerSource {
+    let tar = layers.claim_tar(layer);
+    LayerSource { chain, open: Box::new(move || tar.open().map_err(std::io::Error::other)) }
 }
 
 /// Makes lines of a command's output, one stream independent of the other.

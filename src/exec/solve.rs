@@ -105,10 +105,10 @@ impl Solver {
                     name: step.name.clone(),
                     error: Arc::new(error),
                 };
-                let mut solved = BTreeMap::new();
+                let mut results = BTreeMap::new();
                 let waiting = inputs.into_iter().map(|(id, solution)| async move { (id, solution.await) });
                 for (id, result) in join_all(waiting).await {
-                    solved.insert(id, result?);
+                    results.insert(id, result?);
                 }
                 if let Operation::Base(request) = &step.operation {
                     let base = bases
@@ -116,13 +116,15 @@ impl Solver {
                         .map(|base| Arc::new(base_file_system(&request.source, &base.layers)))
                         .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }))?;
                     if is_run_on {
-                        solver.unpack_early(&base).map_err(fail)?;
+                        solver.unpack_early(&base);
                     }
                     return Ok(base);
                 }
                 let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
-                let done =
-                    tokio::task::spawn_blocking(move || worker.carry_out(&work.steps[position], &solved));
+                let done = tokio::task::spawn_blocking(move || {
+                    let done = worker.carry_out(&work.steps[position], &results);
+                    done.map_err(|error| worker.cause(error, &results))
+                });
                 match done.await {
                     Ok(result) => result.map_err(fail),
                     Err(error) => Err(fail(error.into())),
@@ -133,17 +135,25 @@ impl Solver {
         solutions
     }
 
+    /// The reason behind an error: what looks like nonsense in a layer may be a download that went wrong.
+    fn cause(&self, error: StepError, inputs: &BTreeMap<StepId, Arc<FileSystem>>) -> StepError {
+        if !error.is_about_layers() || self.settings.cancel.is_cancelled() {
+            return error;
+        }
+        let layers: Vec<ImageLayer> = inputs.values().flat_map(|input| input.layers()).collect();
+        self.settings.layers.damage(&layers).map_or(error, StepError::Layer)
+    }
+
     /// Begins to unpack a base for a RUN. A base that was seen before may have RUNs whose results are known, and is
     /// unpacked when one turns out not to be.
-    fn unpack_early(self: &Arc<Self>, base: &FileSystem) -> Result<(), StepError> {
+    fn unpack_early(self: &Arc<Self>, base: &FileSystem) {
         let layers = &self.settings.layers;
         if base.own_layers().iter().all(|layer| layers.store().has_layer_index(layer.layer.diff_id)) {
-            return Ok(());
+            return;
         }
-        let Some(early) = self.settings.runner.announce(base, layers)? else { return Ok(()) };
+        let Some(early) = self.settings.runner.announce(base, layers) else { return };
         let solver = Arc::clone(self);
         tokio::task::spawn_blocking(move || solver.settings.runner.unpack(early, &solver.settings));
-        Ok(())
     }
 
     /// Carries out one step whose inputs are known. Blocks.

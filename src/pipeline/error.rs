@@ -14,7 +14,7 @@ use crate::graph::BaseSource;
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
-use crate::store::{FULL_DISK, StoreError};
+use crate::store::StoreError;
 
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +70,11 @@ pub enum BuildError {
         image: BaseSource,
         /// Why.
         #[source]
-        source: BaseError,
+        source: Box<BaseError>,
     },
     /// A step failed.
     #[error("{0}")]
-    Step(#[from] StepFailure),
+    Step(#[source] Box<StepFailure>),
     /// The image's config cannot be written.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -143,6 +143,12 @@ pub enum BaseError {
     Layout(#[from] LayoutError),
 }
 
+impl From<StepFailure> for BuildError {
+    fn from(failure: StepFailure) -> Self {
+        Self::Step(Box::new(failure))
+    }
+}
+
 impl BuildError {
     /// The exit code of a program that ends with this error: that of the command that failed, 130 after an
     /// interruption, else 1.
@@ -165,7 +171,11 @@ impl BuildError {
             Self::Step(failure) => render_step(failure, colour),
             error => {
                 let text = error_line(&chain(error), colour);
-                match advice(error) {
+                let store = match error {
+                    Self::Store(store) | Self::Layer(LayerError::Store(store)) => store.advice(),
+                    _ => None,
+                };
+                match store.or_else(|| advice(error)) {
                     Some(advice) => format!("{text}\n  = help: {advice}"),
                     None => text,
                 }
@@ -188,8 +198,7 @@ fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     });
-    // Some errors have lost their type on the way between threads, and brought their advice along.
-    (is_full && !chain(error).contains(FULL_DISK)).then_some(FULL_DISK)
+    is_full.then_some("the disk is full; free some space, or name another place with `--store DIR`")
 }
 
 fn render_step(failure: &StepFailure, colour: bool) -> String {
@@ -203,7 +212,11 @@ fn render_step(failure: &StepFailure, colour: bool) -> String {
         _ => Code::StepFailed,
     };
     let diagnostic = Diagnostic::error(code, chain(error), span);
-    let diagnostic = match advice(error) {
+    let store = match error {
+        StepError::Store(store) | StepError::Layer(LayerError::Store(store)) => store.advice(),
+        _ => None,
+    };
+    let diagnostic = match store.or_else(|| advice(error)) {
         Some(advice) => diagnostic.advise(advice),
         None => diagnostic,
     };

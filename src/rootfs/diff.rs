@@ -9,6 +9,7 @@
 //! - sockets count as nothing; of extended attributes, only `security.capability` is kept.
 
 mod baseline;
+mod capability;
 mod entries;
 mod overlay;
 mod plain;
@@ -18,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use baseline::wait_until_later;
+pub(crate) use capability::set_capability;
 pub(crate) use overlay::write_overlay;
 pub(crate) use plain::{write_baseline, write_plain};
 pub(crate) use status::fingerprint_with;

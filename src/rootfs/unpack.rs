@@ -24,7 +24,7 @@ pub(crate) use amend::amend;
 pub(crate) use place::is_opaque;
 
 use super::beneath;
-use super::diff::fingerprint_with;
+use super::diff::{CAPABILITY, fingerprint_with, set_capability};
 use super::remove::{file_type, list, os_name, remove};
 use crate::layer::{Device, Entry, EntryKind, Metadata, TarError, TarReader};
 
@@ -299,10 +299,10 @@ impl Unpacker<'_> {
             let mode = Mode::from_raw_mode(entry.metadata.mode & 0o7777);
             rustix::fs::fchmod(&file, mode).map_err(|e| failed(e.into()))?;
         }
+        rustix::fs::futimens(&file, &times(entry.metadata.mtime)).map_err(|e| failed(e.into()))?;
         for (attribute, value) in &entry.metadata.xattrs {
             self.set_attribute(&file, &entry.path, attribute, value);
         }
-        rustix::fs::futimens(&file, &times(entry.metadata.mtime)).map_err(|e| failed(e.into()))?;
         if let (Some(hasher), Some(out)) = (hasher, &mut self.fingerprints) {
             let inode = rustix::fs::fstat(&file).map_err(|e| failed(e.into()))?.st_ino;
             let fingerprint = fingerprint_with(hasher, &file).map_err(failed)?;
@@ -384,15 +384,20 @@ impl Unpacker<'_> {
             .map_err(failed)
     }
 
-    /// Sets an attribute, or warns. Overlays keep their own notes in attributes, which no layer may forge.
+    /// Sets an attribute, or warns. Overlays and Cooper keep notes in attributes, which no layer may forge.
     fn set_attribute(&mut self, file: impl AsFd, path: &Path, name: &str, value: &[u8]) {
         if name.starts_with("user.overlay.")
+            || name.starts_with("user.cooper.")
             || name.starts_with("trusted.overlay.")
             || name == "security.selinux"
         {
             return;
         }
-        if rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).is_err() {
+        let set = match name {
+            CAPABILITY => set_capability(file, value),
+            _ => rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).map_err(io::Error::from),
+        };
+        if set.is_err() {
             self.warn(Warning::Attribute { name: name.to_owned(), path: path.display().to_string() });
         }
     }

@@ -37,7 +37,7 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refuses something.
-    #[error("cannot {action} `{}` in the store{}", path.display(), advice(source))]
+    #[error("cannot {action} `{}` in the store", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -66,23 +66,20 @@ pub enum StoreError {
     },
 }
 
-/// What to do about a full disk.
-pub(crate) const FULL_DISK: &str =
-    "the disk is full; free some space, or name another place with `--store DIR`";
-
-/// What to do about a store that cannot be written to, to be put behind a message; empty for other errors.
-fn advice(error: &io::Error) -> String {
-    use io::ErrorKind::{NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded => format!(": {FULL_DISK}"),
-        PermissionDenied | ReadOnlyFilesystem | NotADirectory => {
-            ": name a directory that can be written to with `--store DIR`".to_owned()
-        }
-        _ => String::new(),
-    }
-}
-
 impl StoreError {
+    /// What the user can do about it, if that is known.
+    pub fn advice(&self) -> Option<&'static str> {
+        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            Self::Io { source, .. } => {
+                let kind = source.kind();
+                matches!(kind, PermissionDenied | ReadOnlyFilesystem | NotADirectory)
+                    .then_some("name a directory that can be written to with `--store DIR`")
+            }
+            _ => None,
+        }
+    }
+
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }

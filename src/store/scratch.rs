@@ -69,8 +69,7 @@ fn sweep(parent: &Path) -> Result<(), StoreError> {
         let dead = match File::open(path.join(LOCK)) {
             Ok(lock) => match lock.try_lock() {
                 Ok(()) => true,
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(_)) => false,
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
             },
             Err(_) => false,
         };

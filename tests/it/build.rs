@@ -1,5 +1,6 @@
 //! `cooper build`, from the outside.
 
+mod command_line;
 mod interrupted;
 mod offline;
 mod pull;

@@ -1,6 +1,8 @@
 //! Builds with RUN in the pods that clusters make: the isolation that is chosen, the layers that come of it, what a
 //! command gets to see. The pods are made by runc.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the matrix is to be read by people")]
+
 mod binary;
 mod bundle;
 mod mounts;
@@ -259,6 +261,22 @@ fn in_place_the_root_is_as_it_was_after_a_failure() {
     etc.sort();
     assert_eq!(etc, ["hostname", "hosts", "resolv.conf"]);
     assert!(!pod.upper().join("cooper/store/rootfs/own/pod").exists());
+}
+
+#[test]
+fn in_place_outlives_what_commands_do_to_the_root() {
+    if !has_pods() {
+        return;
+    }
+    let dockerfile = "FROM base\nRUN mv /etc /other && ln -s other /etc && mkdir -m 0 /nobodys && rm -r /home\n\
+                      RUN test -e /other/passwd && test -d /nobodys && ! test -e /home && rm -r /nobodys /other /etc\n\
+                      RUN ! test -e /etc/passwd && echo fine > /fine\n";
+    let output = Pod::new(&in_place(), dockerfile).run();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Pod::new(&in_place(), "FROM base\nRUN rm -rf /* 2>/dev/null; exit 0\n").run();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && log.contains("error"), "{log}");
+    println!("{log}");
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn check_arguments(word: &Word, globals: &Globals, escape: Escape, found: &mut V
 /// `InvalidDefaultArgInFrom`.
 fn check_default(stage: &Stage, globals: &Globals, found: &mut Vec<Diagnostic>) {
     if let Base::Image(name) = globals.default_base(stage)
+        && !name.starts_with("oci-layout://")
         && name.parse::<ImageRef>().is_err()
     {
         let message =

@@ -199,3 +199,6 @@ pub fn make_working_directory(
     arrangement.make_missing(&resolved.path, &new)?;
     Ok(arrangement.finish())
 }
+
+#[cfg(test)]
+mod tests;

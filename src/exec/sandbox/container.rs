@@ -13,7 +13,7 @@ const INITIAL: &str = "pid:[4026531836]";
 const MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
 /// An overlay's number in `statfs`.
-const OVERLAY: i64 = 0x794c_7630;
+const OVERLAY: i128 = 0x794c_7630;
 
 /// Refuses what is not surely a container of our own, and a program that would not find its libraries.
 pub(super) fn check(program: &Path) -> Result<(), SandboxError> {
@@ -39,7 +39,7 @@ fn is_container() -> bool {
     if namespace.is_ok_and(|name| name == Path::new(INITIAL)) {
         return false;
     }
-    let is_overlay = rustix::fs::statfs("/").is_ok_and(|found| found.f_type as i64 == OVERLAY);
+    let is_overlay = rustix::fs::statfs("/").is_ok_and(|found| i128::from(found.f_type) == OVERLAY);
     is_overlay
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
         || MARKS.iter().any(|mark| Path::new(mark).exists())

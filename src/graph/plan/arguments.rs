@@ -15,12 +15,12 @@ pub(super) struct Environment {
 
 impl Environment {
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        match self.positions.get(name).and_then(|position| self.pairs.get_mut(*position)) {
-            Some((_, found)) => value.clone_into(found),
-            None => {
-                self.positions.insert(name.to_owned(), self.pairs.len());
-                self.pairs.push((name.to_owned(), value.to_owned()));
-            }
+        if let Some((_, found)) = self.positions.get(name).and_then(|position| self.pairs.get_mut(*position))
+        {
+            value.clone_into(found);
+        } else {
+            self.positions.insert(name.to_owned(), self.pairs.len());
+            self.pairs.push((name.to_owned(), value.to_owned()));
         }
     }
 

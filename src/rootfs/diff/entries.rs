@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use sha2::{Digest as _, Sha256};
 
-use super::status::{Fingerprint, Status, capability, fingerprint_with, open_file, read_link};
+use super::capability::capability;
+use super::status::{Fingerprint, Status, fingerprint_with, open_file, read_link};
 use super::{CAPABILITY, DiffError};
 use crate::layer::{Device, Entry, EntryKind, Metadata, TarWriter};
 

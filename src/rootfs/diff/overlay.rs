@@ -9,8 +9,9 @@ use std::path::Path;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
+use super::capability::capability;
 use super::entries::Changes;
-use super::status::{Status, capability, open_file, read_directory, read_link};
+use super::status::{Status, open_file, read_directory, read_link};
 use super::{DiffError, check_length};
 use crate::rootfs::beneath;
 use crate::rootfs::unpack::is_opaque;

@@ -10,7 +10,8 @@ use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use super::{CAPABILITY, DiffError};
+use super::DiffError;
+use super::capability::capability;
 use crate::rootfs::beneath;
 use crate::rootfs::remove::{file_type, list, os_name};
 
@@ -121,17 +122,6 @@ pub(super) fn read_link(root: BorrowedFd<'_>, path: &Path) -> io::Result<Vec<u8>
     let parent = beneath::open_exactly(root, parent, OFlags::PATH | OFlags::DIRECTORY)?;
     let name = path.file_name().unwrap_or_default();
     Ok(rustix::fs::readlinkat(parent, name, Vec::new())?.into_bytes())
-}
-
-/// The capabilities of a file, as they are in its user namespace.
-pub(super) fn capability(file: impl AsFd) -> io::Result<Option<Vec<u8>>> {
-    // The longest form there is has 24 bytes.
-    let mut value = [0_u8; 64];
-    match rustix::fs::fgetxattr(file, CAPABILITY, &mut value[..]) {
-        Ok(length) => Ok(value.get(..length).map(<[u8]>::to_vec)),
-        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// The fingerprint of a file whose contents went through `hasher`.

@@ -56,7 +56,7 @@ fn signals_end_everything() {
         assert_eq!(code, Some(130), "{said}");
         assert!(said.ends_with("error: the build was cancelled\n"), "{said}");
         assert!(!said.contains("failed") && !said.contains("never"), "{said}");
-        assert_no_process(&seconds);
+        assert_no_process(seconds);
         assert!(!output.exists());
         assert_nothing_half_written(build.store_path());
     }

@@ -25,7 +25,7 @@ fn a_broken_download_goes_on_where_it_broke() {
     registry.add_fault(Fault::on("GET", &target, Effect::Truncate(300_000)));
     registry.add_fault(Fault::on("GET", &target, Effect::Truncate(200_000)));
     let image = mirrored("RUN echo x > /x", &registry).image();
-    assert_eq!((image.text("x").as_str(), image.text("usr/lib/two").as_str()), ("x\n", "linked\n"));
+    assert_eq!((image.text("x").as_str(), image.text("usr/lib/one").as_str()), ("x\n", "linked\n"));
     let requests = registry.requests().into_iter().filter(|request| request.target.contains(&target));
     let ranges: Vec<_> = requests.map(|request| request.range.unwrap_or_default()).collect();
     let last = base.layers[0].0.len() - 1;
@@ -179,7 +179,7 @@ fn layers_of_zstd() {
     build.run().success();
     let text = |path: &str| tool("tar", ["-xOf".as_ref(), tar.as_os_str(), path.as_ref()]);
     assert!(text("copied").contains("app:x:1000"));
-    assert_eq!((text("x").as_str(), text("usr/lib/two").as_str()), ("x\n", "linked\n"));
+    assert_eq!((text("x").as_str(), text("usr/lib/one").as_str()), ("x\n", "linked\n"));
     let manifest = tool("skopeo", ["inspect", "--raw", &format!("oci:{}", layout.display())]);
     assert_eq!(manifest.matches("application/vnd.oci.image.layer.v1.tar+zstd").count(), 2, "{manifest}");
     mirrored("COPY Dockerfile /", &registry)

@@ -14,7 +14,7 @@ fn layers_are_sent_while_later_steps_run() {
     let registry = Registry::start();
     let build = pushing("FROM base\nRUN echo first > /first\nRUN sleep 3600\n", &registry);
     let mut process = build.command().stderr(std::process::Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     // Two layers of the base, and the one of the first RUN, while the second will not end.
     while registry.count("PUT", "/team/app/blobs/uploads/") < 3 {
         assert!(process.try_wait().unwrap().is_none(), "the build has ended");

@@ -41,7 +41,9 @@ cases! {
         "FROM base\nARG A=1\nARG B=$A-2\nARG C=${B}-3\nRUN echo $C > /a\n",
     );
     several_on_a_line: case("1.6 several on one line, processed one after the other", "FROM base\nARG A=1 B=$A-2 C\nRUN echo $A $B \"<$C>\" > /a\n")
-        .args(&["--build-arg", "C=3"]);
+        .args(&["--build-arg", "C=3"])
+        .written("Buildah looks at the values before the line")
+        .makes(&["a 0644 1 1-2 <3>\\n"]);
     an_overridden_default_is_not_evaluated: case("1.6 default is not evaluated when overridden", "FROM base\nARG A=${B:?missing}\nRUN echo $A > /a\n")
         .args(&["--build-arg", "A=3"])
         .written("Buildah does not know `${v:?w}`")

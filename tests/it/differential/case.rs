@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::peer;
 use super::view::View;
-use crate::support::Build;
+use crate::support::{Build, small_base_layout};
 
 /// One rule of the language, as a Dockerfile with its context and what is expected.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ enum File {
     Mode(&'static str, u32),
     Link(&'static str, &'static str),
     HardLink(&'static str, &'static str),
+    Capability(&'static str),
 }
 
 #[derive(Clone)]
@@ -93,6 +94,11 @@ impl Case {
     /// Adds another name of a file.
     pub(crate) fn hard_link(self, path: &'static str, first: &'static str) -> Self {
         self.with(File::HardLink(path, first))
+    }
+
+    /// Gives a file the capability to bind low ports, and an attribute that nobody wants.
+    pub(crate) fn capability(self, path: &'static str) -> Self {
+        self.with(File::Capability(path))
     }
 
     fn with(mut self, file: File) -> Self {
@@ -180,7 +186,7 @@ impl Case {
             Expected::Written { files, config, history } => {
                 let mut view = self.built_by_cooper();
                 if let Some(files) = files {
-                    if self.dockerfile.contains("FROM base") {
+                    if view.is_based_on_base() {
                         view.subtract(&View::base());
                     }
                     let expected: Vec<String> = files.iter().map(|line| (*line).to_owned()).collect();
@@ -232,7 +238,7 @@ impl Case {
         if let Some((name, dockerfile)) = self.earlier {
             let layout = build.beside("earlier");
             let output = format!("type=oci,dest={}", layout.display());
-            Build::new(dockerfile).arg("--output").arg(output).run().success();
+            Build::new(dockerfile).base(small_base_layout()).arg("--output").arg(output).run().success();
             build = build.arg(format!("--build-context={name}=oci-layout://{}", layout.display()));
         }
         let layout = build.beside("image");
@@ -243,7 +249,8 @@ impl Case {
 
     /// A build in a context of its own.
     fn cooper(&self) -> Build {
-        let build = Build::new(self.dockerfile).args(self.arguments.iter().copied());
+        let build =
+            Build::new(self.dockerfile).base(small_base_layout()).args(self.arguments.iter().copied());
         build.prepare(|context| {
             for file in &self.files {
                 file.write(context);
@@ -278,6 +285,15 @@ impl File {
             Self::Link(path, target) => {
                 make_parents(&context.join(path));
                 symlink(target, context.join(path)).unwrap();
+            }
+            Self::Capability(path) => {
+                // `struct vfs_cap_data`, revision 2: CAP_NET_BIND_SERVICE, permitted and effective.
+                let mut data = [0_u8; 20];
+                data[..8].copy_from_slice(&[1, 0, 0, 2, 0, 4, 0, 0]);
+                let flags = rustix::fs::XattrFlags::empty();
+                for (name, value) in [("user.comment", &b"x"[..]), ("security.capability", &data[..])] {
+                    rustix::fs::setxattr(context.join(path), name, value, flags).unwrap();
+                }
             }
             Self::HardLink(path, first) => {
                 std::fs::hard_link(context.join(first), context.join(path)).unwrap();

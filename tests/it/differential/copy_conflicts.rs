@@ -5,13 +5,15 @@ use super::{case, cases};
 cases! {
     a_file_over_a_directory: case("1.8 file over existing dir → error", "FROM base\nCOPY d/ /usr/\n")
         .files(&["d/lib"])
-        .refused(&["cannot replace", "/usr/lib"]);
+        .refused(&["cannot replace", "/usr/lib"])
+        .though_buildah("Buildah replaces the directory");
     a_directory_over_a_file: case("1.8 dir over file → error", "FROM base\nCOPY d /etc/passwd\n")
         .files(&["d/a"])
         .refused(&["not a directory", "/etc/passwd"]);
     a_nested_directory_over_a_file: case("1.8 nested dir over file → error", "FROM base\nCOPY d /etc\n")
         .files(&["d/passwd/a"])
-        .refused(&["not a directory", "/etc/passwd"]);
+        .refused(&["not a directory", "/etc/passwd"])
+        .though_buildah("Buildah replaces the file");
     a_directory_over_a_link: case("1.14 a copied directory that meets a link to a directory", "FROM base\nCOPY d /\n")
         .files(&["d/lib/a"])
         .refused(&["not a directory", "/lib"])
@@ -25,7 +27,8 @@ cases! {
     one_missing_of_several: case("1.8 literal w/o match among several", "FROM scratch\nCOPY a none /x/\n").files(&["a"]).refused(&["not found", "`none`"]);
     several_to_one_name: case("1.8 several sources need a directory (our decision)", "FROM scratch\nCOPY a b /x\n")
         .files(&["a", "b"])
-        .refused(&["several files", "end the destination with `/`"]);
+        .refused(&["several files", "end the destination with `/`"])
+        .though_buildah("Buildah lets the last one win, as BuildKit");
     a_wildcard_of_several_to_one_name: case("1.8 a wildcard of several needs a directory (our decision)", "FROM scratch\nCOPY f* /x\n")
         .files(&["f1", "f2"])
         .refused(&["several files", "end the destination with `/`"])

@@ -8,7 +8,9 @@ cases! {
     into_an_existing_directory: case("1.8 an existing directory is a directory", "FROM scratch\nCOPY a /d/\nCOPY b /d\n").files(&["a", "b"]);
     relative_to_the_working_directory: case("1.8 dest relative → joined to WORKDIR", "FROM scratch\nWORKDIR /w\nCOPY a b\nCOPY a d/\nCOPY a ../up\n").files(&["a"]);
     to_a_dot: case("1.8 \".\" is a directory", "FROM scratch\nWORKDIR /w/x\nCOPY a .\nCOPY b ./\nCOPY c ..\n").files(&["a", "b", "c"]);
-    to_a_slash_dot: case("1.8 dest ending `/.` is a directory", "FROM scratch\nCOPY a /x/.\n").files(&["a"]);
+    to_a_slash_dot: case("1.8 dest ending `/.` is a directory", "FROM scratch\nCOPY a /x/.\n").files(&["a"])
+        .written("Buildah takes `x/.` for a name")
+        .makes(&["x/ 0755", "x/a 0644 a"]);
     to_the_root: case("1.8 dest `/`", "FROM scratch\nCOPY a d /\n").files(&["a", "d/b"]);
     several_into_a_directory: case("1.8 several sources", "FROM scratch\nCOPY a b d /x/\n").files(&["a", "b", "d/c"]);
     several_into_an_existing_directory: case("1.8 several sources, existing directory", "FROM base\nCOPY a b /home\n").files(&["a", "b"]);

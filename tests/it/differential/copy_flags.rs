@@ -78,7 +78,7 @@ cases! {
         .files(&["d/a", "d/e/b", "d/e/f/c"])
         .mode("d/e", 0o700)
         .written(NEW)
-        .makes(&["x/ 0755", "x/a 0644 d/a", "x/e/ 0755", "x/e/f/ 0755", "x/e/f/c 0644 d/e/f/c"]);
+        .makes(&["x/ 0755", "x/a 0644 d/a", "x/e/ 0700", "x/e/f/ 0755", "x/e/f/c 0644 d/e/f/c"]);
     exclude_not_the_source: case("1.14 --exclude does not exclude a source that is itself named", "FROM scratch\nCOPY --exclude=a* --exclude=/d/b a d ab* /x/\n")
         .files(&["a", "ab", "d/b", "d/ac"])
         .written(NEW)

@@ -6,8 +6,8 @@ cases! {
     a_stage_by_name: case("1.8 --from=stage", "FROM base AS one\nRUN mkdir -p /d/e && echo x > /d/e/x\nFROM scratch\nCOPY --from=one /d /x\nCOPY --from=one d/e/x /y/\n");
     a_stage_by_number: case("1.8 --from=index", "FROM scratch\nCOPY a /a\nFROM scratch\nCOPY b /b\nFROM scratch\nCOPY --from=0 /a /x\nCOPY --from=1 /b /y\n").files(&["a", "b"]);
     an_image: case("1.8 --from=image", "FROM scratch\nCOPY --from=base /etc/passwd /x\nCOPY --from=base:latest /home /home\n");
-    an_image_of_ours: case("1.8 --from=image, built before", "FROM scratch\nCOPY --from=earlier /etc /x\n")
-        .after("earlier", "FROM base\nRUN echo new > /etc/new && rm /etc/group\n");
+    an_image_of_ours: case("1.8 --from=image, built before", "FROM scratch\nCOPY --from=earlier /home /x\n")
+        .after("earlier", "FROM base\nRUN echo new > /home/new && rm /etc/group\n");
     owners_and_modes_are_kept: case(
         "1.8 from stage/image uid/gid kept",
         "FROM base AS one\nRUN mkdir /d && echo x > /d/x && chown app:staff /d/x && chmod 4750 /d/x && mkdir -m 1770 /d/e && chown 5:6 /d/e && ln -s x /d/l\n\

@@ -13,10 +13,15 @@ cases! {
     a_star_takes_hidden_files: case("1.8 `*` is Go's: hidden files match", "FROM scratch\nCOPY * /x/\n").files(&["a", ".hidden"]);
     a_question_mark: case("1.8 wildcard `?`", "FROM scratch\nCOPY a? /x/\nCOPY a?? /y/\n").files(&["a", "a1", "a22"]);
     a_class: case("1.8 wildcard `[a-c]`, `[^x]`", "FROM scratch\nCOPY f[a-b] /x/\nCOPY f[^a-b] /y/\n").files(&["fa", "fb", "fc"]);
-    an_escaped_wildcard: case("1.8 `\\` in front of a wildcard", "FROM scratch\nCOPY [\"f\\\\*\", \"/x/\"]\nCOPY g[*] /y/\n")
+    wildcards_and_links: case("1.8 links behind the first wildcard are not entered", "FROM scratch\nCOPY */f l/*/g /x/\nCOPY [l]*/f none* a /y/\n")
+        .files(&["a", "d/f", "d/e/g"])
+        .link("l", "d")
+        .written("Buildah enters them")
+        .makes(&["x/ 0755", "x/f 0644 d/f", "x/g 0644 d/e/g", "y/ 0755", "y/a 0644 a"]);
+    an_escaped_wildcard: case("1.8 `\\` in front of a wildcard", "FROM scratch\nCOPY [\"[f]\\\\\\\\*\", \"/x/\"]\nCOPY g[*] /y/\n")
         .files(&["f*", "fa", "g*", "ga"])
         .written("Buildah drops the backslash")
-        .makes(&["f* 0644 f*", "x/ 0755", "y/ 0755", "y/g* 0644 g*"]);
+        .makes(&["x/ 0755", "x/f* 0644 f*", "y/ 0755", "y/g* 0644 g*"]);
     wildcards_in_directories: case("1.8 wildcards, per path element", "FROM scratch\nCOPY */f /x/\nCOPY d*/e/f? /y/\n").files(&["a/f", "d1/e/f1", "d2/e/f2", "d2/f2"]);
     a_wildcard_of_directories: case("1.8 directories that match: their contents", "FROM scratch\nCOPY d* /x/\n").files(&["d1/a", "d2/b", "d3"]);
     no_match: case("1.8 wildcard w/o match: nothing copied", "FROM scratch\nCOPY a none* /x/\n")
@@ -41,6 +46,16 @@ cases! {
         .files(&["etc/f"])
         .link("l", "/etc/f")
         .link("m", "../../../../etc");
+    capabilities_are_kept: case("1.8 xattrs best effort; 1.14 only security.capability survives", "FROM base AS one\nCOPY a /x\nRUN echo x > /y && cp /x /z\nFROM base\nCOPY --from=one /x /y /d/\nCOPY --chown=app --chmod=750 a /e\n")
+        .files(&["a"])
+        .capability("a")
+        .written("Buildah drops them")
+        .makes(&[
+            "d/ 0755",
+            "d/x 0644 a {0100000200040000000000000000000000000000}",
+            "d/y 0644 x\\n",
+            "e 0750 1000:1000 a {0100000200040000000000000000000000000000}",
+        ]);
     modes_are_kept: case("1.8 mode kept", "FROM scratch\nCOPY . /x/\n")
         .files(&["a", "b", "c", "d/e"])
         .mode("a", 0o755)
@@ -51,7 +66,9 @@ cases! {
         .files(&["d/a", "d/b", "d/s/c"])
         .mode("d/a", 0o4755)
         .mode("d/b", 0o2755)
-        .mode("d/s", 0o1777);
+        .mode("d/s", 0o1777)
+        .written("Buildah drops them")
+        .makes(&["x/ 0755", "x/a 4755 d/a", "x/b 2755 d/b", "x/s/ 1777", "x/s/c 0644 d/s/c", "y 4755 d/a"]);
     hard_links_are_kept: case("1.8 hard links preserved within one copy", "FROM scratch\nCOPY d /x\n").files(&["d/a"]).hard_link("d/b", "d/a");
     empty_things: case("1.8 empty files and directories", "FROM scratch\nCOPY . /x/\nCOPY e /y\n").file("a", "").directory("e").directory("d/e");
     odd_names: case("1.8 names are bytes", "FROM scratch\nCOPY . /x/\nCOPY ü /y/\n").files(&["ü", "a b", "-a", "a=b", "#a", "a\\b", "$A"]);

@@ -51,7 +51,12 @@ cases! {
         "1.4 not expanded: RUN, CMD, ENTRYPOINT, HEALTHCHECK text",
         "FROM base\nARG A=1\nRUN A=2; echo $A '$A' > /a\nCMD echo $A\nENTRYPOINT [\"$A\"]\nHEALTHCHECK CMD echo $A\n",
     );
-    another_escape_character: case("1.2 escape with backtick", "# escape=`\nFROM base\nENV A=1 `\n B=\\x\nENV C=`$A D=$A\nCOPY a `\n /d/\n").files(&["a"]);
+    another_escape_character: case("1.2 escape with backtick", "# escape=`\nFROM base\nENV A=1 `\n B=\\x\nENV C=`$A D=$A\nCOPY a `\n /d/\n").files(&["a"])
+        .written("Buildah expands with a backslash all the same")
+        .makes(&["d/ 0755", "d/a 0644 a"])
+        .config("/config/Env/3", json!("B=\\x"))
+        .config("/config/Env/4", json!("C=$A"))
+        .config("/config/Env/5", json!("D=1"));
     labels_with_quotes: case("1.4 LABEL names and values", "FROM scratch\nLABEL \"a b\"=\"c d\" 'e'=f g.h-i/j=\"k\\\n l\"\nLABEL m n o\n");
     env_of_the_base: case("1.4 the environment is the image's", "FROM base\nENV B=$BASE\nLABEL l=$PATH\n");
     dollars_in_names_of_env: case("1.4 ENV: names are expanded too", "FROM base\nENV A=B\nENV $A=1 ${A}C=2\n");

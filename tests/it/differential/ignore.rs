@@ -15,6 +15,21 @@ cases! {
     a_directory: case("1.11 a directory match excludes children", ALL).files(&["a", "d/b", "d/e/c"]).file(".dockerignore", "d\n");
     exceptions: case("1.11 `!` negation, last match wins", ALL).files(&["a.md", "b.md", "c.md"]).file(".dockerignore", "*.md\n!b.md\n!c.md\nc*\n");
     exceptions_in_directories: case("1.11 `!child` re-includes", ALL).files(&["a", "d/b", "d/c", "d/e/f"]).file(".dockerignore", "*\n!d/b\n!d/e\n");
+    directories_taken_in_again: case("1.11 `!child` re-includes (parent dirs re-created)", ALL)
+        .files(&["d/e/f/g", "d/e/h"])
+        .mode("d", 0o700)
+        .mode("d/e", 0o711)
+        .file(".dockerignore", "d\n!d/e/f\n")
+        .written("Buildah makes them 0755; BuildKit keeps their modes")
+        .makes(&[
+            "x/ 0755",
+            "x/.dockerignore 0644 d\\n!d/e/f\\n",
+            "x/Dockerfile 0644 FROM scratch\\nCOPY . /x/\\n",
+            "x/d/ 0700",
+            "x/d/e/ 0711",
+            "x/d/e/f/ 0755",
+            "x/d/e/f/g 0644 d/e/f/g",
+        ]);
     everything_but: case("1.11 `*` and exceptions", "FROM scratch\nCOPY . /x/\nCOPY d /y\n").files(&["a", "d/b", "d/c"]).file(".dockerignore", "*\n!d\nd/c\n");
     a_dot: case("1.11 `.` ignored", ALL).files(&["a"]).file(".dockerignore", ".\nb\n");
     the_files_themselves: case("1.11 Dockerfile/.dockerignore may be ignored", ALL).files(&["a"]).file(".dockerignore", "Dockerfile\n.dockerignore\n");

@@ -4,16 +4,19 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::Case;
-use crate::support::{base_layout, tool};
+use crate::support::{small_base_layout, tool};
 
 /// Builds a case; yields the image's name for skopeo, or what Buildah said.
 pub(super) fn build(case: &Case, context: &Path, directory: &Path) -> Result<String, String> {
     let (root, run) = (directory.join("root"), directory.join("run"));
     let in_store =
         |name: &str| format!("containers-storage:[vfs@{}+{}]localhost/{name}", root.display(), run.display());
-    let dockerfiles = [case.dockerfile, case.earlier.map_or("", |(_, dockerfile)| dockerfile)];
-    if dockerfiles.iter().any(|text| text.contains("base")) {
-        let base = format!("oci:{}:latest", base_layout().display());
+    // Where nothing but `scratch` is named, the base need not be there.
+    if case.dockerfile.lines().any(|line| line.starts_with("FROM ") && !line.starts_with("FROM scratch"))
+        || case.dockerfile.contains("base")
+        || case.earlier.is_some()
+    {
+        let base = format!("oci:{}:latest", small_base_layout().display());
         tool("skopeo", ["copy", "-q", &base, &in_store("base:latest")]);
     }
     let run_buildah = |name: &str, arguments: &[&str], context: &Path| {

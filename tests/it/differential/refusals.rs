@@ -18,13 +18,15 @@ cases! {
         .though_buildah("Buildah takes any name");
     an_unknown_instruction: case("1.1 unknown instruction", "FROM scratch\nCPOY a /a\n").files(&["a"]).refused(&["unknown instruction: CPOY (did you mean COPY?)", "Dockerfile:2:1"]);
     an_unknown_flag: case("1.1 unknown flag", "FROM scratch\nCOPY --form=x a /a\n").files(&["a"]).refused(&["unknown flag: --form (did you mean from?)"]);
-    no_stage: case("1.1 first non-ARG instruction not FROM", "COPY a /a\nFROM scratch\n").files(&["a"]).refused(&["no build stage in current context"]);
+    no_stage: case("1.1 first non-ARG instruction not FROM", "COPY a /a\nFROM scratch\n").files(&["a"]).refused(&["no build stage in current context"])
+        .though_buildah("Buildah takes what comes before the first FROM for part of it");
     nothing: case("1.1 empty file", "").refused(&["the Dockerfile cannot be empty"]);
     one_word: case("1.1 COPY requires at least two arguments", "FROM scratch\nCOPY a\n").files(&["a"])
         .refused(&["COPY requires at least two arguments, but only one was provided. Destination could not be determined"]);
-    a_required_variable: case("1.4 `:?` error", "FROM scratch\nENV A=${B:?tell me B}\n").refused(&["B: tell me B"]);
+    a_required_variable: case("1.4 `:?` error", "FROM scratch\nENV A=\"${B:?tell me B}\"\n").refused(&["B: tell me B"]);
     an_unset_variable: case("1.4 `?` error without a text", "FROM scratch\nENV A=${B?}\n").refused(&["B: is not allowed to be unset"]);
-    a_bad_port: case("1.9 EXPOSE: bad port", "FROM scratch\nEXPOSE http\n").refused(&["invalid containerPort: http"]);
+    a_bad_port: case("1.9 EXPOSE: bad port", "FROM scratch\nEXPOSE http\n").refused(&["invalid containerPort: http"])
+        .though_buildah("Buildah does not check ports");
     a_bad_signal: case("1.9 STOPSIGNAL: bad", "FROM scratch\nSTOPSIGNAL SIGNONE\n").refused(&["nvalid signal"])
         .though_buildah("Buildah does not check signals");
     shell_without_json: case("1.9 SHELL JSON only", "FROM scratch\nSHELL /bin/sh -c\n").refused(&["SHELL requires the arguments to be in JSON form"]);

@@ -8,9 +8,15 @@ cases! {
     removed_files: case("1.7 files that a RUN removes", "FROM base\nRUN rm /etc/group && rm -r /home && rm /lib\n");
     renamed_files: case("1.7 renames", "FROM base\nRUN mv /etc/group /etc/group2 && mv /home /house && mv /lib /l\n");
     a_rename_over_a_twin: case("1.14 a file moved over one of the same size and time is in the layer", "FROM base\nRUN echo 1 > /f && echo 2 > /g && touch -d @1000000 /f /g\nRUN mv /f /g\n");
-    hard_links: case("1.7 hard links", "FROM base\nRUN echo x > /a && ln /a /b && ln /etc/group /etc/group2\n");
-    a_new_name_of_an_old_file: case("1.7 a hard link to a file of the base", "FROM base\nRUN ln /usr/lib/one /usr/lib/three\nRUN rm /usr/lib/two\n");
-    one_name_is_rewritten: case("1.7 a change through one of two names", "FROM base\nRUN echo more >> /usr/lib/two\n");
+    hard_links: case("1.7 hard links", "FROM base\nRUN echo x > /a && ln /a /b && ln /etc/group /etc/group2\n")
+        .written("Buildah on vfs copies files that are linked to the base's")
+        .makes(&["a 0644 x\\n", "b = a", "etc/group2 = etc/group"]);
+    a_new_name_of_an_old_file: case("1.7 a hard link to a file of the base", "FROM base\nRUN ln /usr/lib/one /usr/lib/three\nRUN rm /usr/lib/two\n")
+        .written("Buildah on vfs copies files that are linked to the base's")
+        .makes(&["usr/lib/three = usr/lib/one", "- usr/lib/two"]);
+    one_name_is_rewritten: case("1.7 a change through one of two names", "FROM base\nRUN echo more >> /usr/lib/two\n")
+        .written("on an overlay, as in BuildKit, the two names part")
+        .makes(&["usr/lib/two 0644 linked\\nmore\\n"]);
     modes: case("1.7 modes, special bits too", "FROM base\nRUN echo x > /a && chmod 4755 /a && mkdir /d && chmod 3770 /d && chmod 700 /home && chmod u+s /bin/busybox\n");
     owners: case("1.7 owners", "FROM base\nRUN echo x > /a && chown app:staff /a && chown -R 5:6 /home && ln -s a /l && chown -h 7:8 /l\n");
     a_directory_becomes_a_file: case("1.7 a directory becomes a file", "FROM base\nRUN rm -r /home && echo x > /home\n");

@@ -25,7 +25,9 @@ cases! {
         "1.5 stage lookup case-insensitive",
         "FROM scratch AS One\nCOPY a /a\nFROM scratch\nCOPY --from=oNE /a /b\n",
     )
-    .files(&["a"]);
+    .files(&["a"])
+        .written("Buildah wants the very case")
+    .makes(&["b 0644 a"]);
     unused_stages_are_not_executed: case(
         "1.5 unused stages are never executed",
         "FROM base AS unused\nRUN exit 3\nFROM scratch\nCOPY a /a\n",

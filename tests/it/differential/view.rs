@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{FileState, base_layout, list, tool};
+use crate::support::{FileState, list, small_base_layout, tool};
 
 /// Fields of the config's `config` that a Dockerfile decides.
 const FIELDS: [&str; 11] = [
@@ -56,7 +56,7 @@ impl View {
     /// The tests' base.
     pub(super) fn base() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::of(&format!("oci:{}:latest", base_layout().display()), directory.path())
+        Self::of(&format!("oci:{}:latest", small_base_layout().display()), directory.path())
     }
 
     /// A line per path:
@@ -71,6 +71,11 @@ impl View {
     /// | `- gone` | after [`subtract`](Self::subtract): not there any more |
     pub(super) fn lines(&self) -> Vec<String> {
         self.files.values().cloned().collect()
+    }
+
+    /// Whether it begins with the tests' base.
+    pub(super) fn is_based_on_base(&self) -> bool {
+        self.files.contains_key("bin/busybox")
     }
 
     /// Forgets what the base has as well, and notes what it has alone.
@@ -117,7 +122,12 @@ impl View {
             }
         }
         for field in FIELDS.into_iter().chain(["Shell", "/author", "/architecture", "/os"]) {
-            let (mine, its) = (self.config_value(field), other.config_value(field));
+            let (mut mine, mut its) = (self.config_value(field), other.config_value(field));
+            if field == "Env" {
+                // Buildah appends what it sets again.
+                sort(&mut mine);
+                sort(&mut its);
+            }
             if mine != its {
                 difference.push(format!("+ {field}: {mine}"));
                 difference.push(format!("- {field}: {its}"));
@@ -153,6 +163,12 @@ impl View {
             format!("{mark}{}", entry["created_by"].as_str().unwrap_or_default())
         })
         .collect()
+    }
+}
+
+fn sort(value: &mut Value) {
+    if let Some(items) = value.as_array_mut() {
+        items.sort_by_key(ToString::to_string);
     }
 }
 

@@ -1,12 +1,17 @@
 //! `WORKDIR`.
 
+use serde_json::json;
+
 use super::{case, cases};
 
 cases! {
     absolute_and_relative: case("1.9 WORKDIR: relative joined to previous", "FROM scratch\nWORKDIR /a\nWORKDIR b/c\nWORKDIR ../d\n");
     relative_to_the_root: case("1.9 WORKDIR: default \"/\"", "FROM scratch\nWORKDIR a\n");
     the_root: case("1.9 `WORKDIR /` makes no layer", "FROM base\nWORKDIR /w\nWORKDIR /\n");
-    cleaned: case("1.9 WORKDIR: path.Clean", "FROM scratch\nWORKDIR /a/./b//../c/\n");
+    cleaned: case("1.9 WORKDIR: path.Clean", "FROM scratch\nWORKDIR /a/./b//../c/\n")
+        .written("Buildah keeps the path as written")
+        .makes(&["a/ 0755", "a/c/ 0755"])
+        .config("WorkingDir", json!("/a/c"));
     an_existing_directory: case("1.9 existing dir untouched", "FROM base\nUSER app\nWORKDIR /tmp\nWORKDIR /home/app\n");
     through_a_link: case("1.9 WORKDIR through a link", "FROM base\nWORKDIR /lib/x\nCOPY a .\n").files(&["a"]);
     of_a_user: case("1.9 owner = current USER if set", "FROM base\nUSER app\nWORKDIR /w/x\nRUN echo x > a\n")

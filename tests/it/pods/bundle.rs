@@ -219,7 +219,7 @@ fn refusing(rules: &[Value]) -> Value {
     })
 }
 
-/// What the runtimes' default profiles refuse to a root without SYS_ADMIN.
+/// What the runtimes' default profiles refuse to a root without `SYS_ADMIN`.
 fn runtime_default() -> Value {
     let clone = |flag: u64| {
         json!({ "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
@@ -238,7 +238,7 @@ fn runtime_default() -> Value {
     ])
 }
 
-/// AppArmor's `deny mount`.
+/// `AppArmor`'s `deny mount`.
 fn no_mount() -> Value {
     refusing(&[
         json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],

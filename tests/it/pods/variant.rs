@@ -29,7 +29,7 @@ pub(super) enum Seccomp {
     Unconfined,
     /// Those for namespaces and mounts.
     RuntimeDefault,
-    /// Those for mounts, as AppArmor's default profiles do.
+    /// Those for mounts, as `AppArmor`'s default profiles do.
     NoMount,
 }
 

@@ -82,7 +82,7 @@ fn relative(path: &Path) -> PathBuf {
     path.strip_prefix("/").unwrap_or(path).to_owned()
 }
 
-/// The fifth field of each line, in which blanks and backslashes are octal; see proc_pid_mountinfo(5).
+/// The fifth field of each line, in which blanks and backslashes are octal; see `proc_pid_mountinfo(5)`.
 fn mount_points(table: &[u8]) -> Vec<PathBuf> {
     let fields =
         table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));

@@ -65,7 +65,7 @@ impl Swap {
             Err(Errno::EXIST) => return Err(Failure::Interrupted),
             result => result.during(|| format!("make `{}`", host.display()))?,
         }
-        let parked = open(&CWD, host.as_os_str()).during(|| format!("open `{}`", host.display()))?;
+        let parked = open(CWD, host.as_os_str()).during(|| format!("open `{}`", host.display()))?;
         let mut swap = Self { root: Level::new(live, stage, parked), host: host.to_owned() };
         match swap.root.enter(Path::new(""), staying) {
             Ok(()) => Ok(swap),
@@ -143,10 +143,10 @@ impl Level {
         let (live, stage, host) =
             (Place::new(&self.live, name), Place::new(&self.stage, name), Place::new(&self.host, name));
         let transfer = |from: Place<'_>, to: Place<'_>| match from.rename(to) {
-            Err(Errno::XDEV) if !has_mounts => from.transfer(to).map_err(errno),
+            Err(Errno::XDEV) if !has_mounts => from.transfer(to).map_err(|error| errno(&error)),
             result => result,
         };
-        if stage.stat().map_err(errno)?.is_none() {
+        if stage.stat().map_err(|error| errno(&error))?.is_none() {
             return transfer(live, host);
         }
         stage.rename(host)?;
@@ -267,8 +267,8 @@ impl Merged {
     }
 }
 
-fn errno(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 fn open(parent: impl std::os::fd::AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
