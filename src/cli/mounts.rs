@@ -11,10 +11,10 @@ use crate::exec::{AgentSource, SecretSource};
 
 #[derive(Debug, Args)]
 pub(super) struct MountArguments {
-    /// Secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE]
+    /// Secret that RUN can mount: id=ID[,src=FILE|,env=VARIABLE]
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<NamedSecret>,
-    /// SSH agent for RUN --mount=type=ssh: `default` is the one at $SSH_AUTH_SOCK
+    /// SSH agent that RUN can mount; `default` is the one at $SSH_AUTH_SOCK
     #[arg(long = "ssh", value_name = "default|ID[=SOCKET]")]
     agents: Vec<NamedAgent>,
     /// Name that RUN finds in /etc/hosts
