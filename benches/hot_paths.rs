@@ -1,14 +1,16 @@
-//! What a build without a RUN spends its time on: reading a Dockerfile, tar, gzip, and listing a layer.
+//! What a build without a RUN spends its time on: reading a Dockerfile, file trees, tar, gzip, and listing a layer.
 //!
 //! `cargo bench`; each group takes a few seconds.
 
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
 use cooper::dockerfile::{LintOptions, Source, lint, parse};
-use cooper::layer::{Encoding, Entry, GzipWriter, LayerIndex, Metadata, TarWriter};
+use cooper::layer::{DiffId, Digest, Encoding, Entry, GzipWriter, LayerIndex, Metadata, TarWriter};
+use cooper::rootfs::{Last, Tree, TreeError};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const FILES: usize = 7000;
@@ -97,6 +99,27 @@ fn listing(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What COPY decides on: layers laid over each other, and a walk over all of it.
+fn trees(criterion: &mut Criterion) {
+    let entries: Vec<Entry> = small_files().into_iter().map(|(entry, _)| entry).collect();
+    let layer = DiffId(Digest::of("a layer"));
+    let Ok(tree) = tree_of(layer, &entries) else { return };
+    let mut group = criterion.benchmark_group("tree");
+    group.throughput(Throughput::Elements(FILES as u64));
+    group.bench_function("lay a layer", |bencher| bencher.iter(|| tree_of(layer, black_box(&entries))));
+    group.bench_function("walk", |bencher| bencher.iter(|| black_box(&tree).walk()));
+    group.bench_function("resolve a path", |bencher| {
+        bencher.iter(|| tree.resolve(black_box(Path::new("/a/../b/./c")), Last::Follow));
+    });
+    group.finish();
+}
+
+fn tree_of(layer: DiffId, entries: &[Entry]) -> Result<Tree, TreeError> {
+    let mut tree = Tree::empty();
+    tree.apply(layer, entries, |_| None)?;
+    Ok(tree)
+}
+
 /// A Dockerfile of so many lines, with some of everything.
 fn long_dockerfile(lines: usize) -> String {
     const BLOCK: &str = r#"# A comment about what follows
@@ -147,6 +170,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = reading_dockerfiles, tar_writing, gzip, listing
+    targets = reading_dockerfiles, trees, tar_writing, gzip, listing
 }
 criterion_main!(benches);
