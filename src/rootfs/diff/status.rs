@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
-use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::DiffError;
