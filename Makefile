@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo test check lint fmt bench clean-test-tools
+.PHONY: help demo test check lint fmt bench fuzz clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,27 @@ lint: ## the part of check that runs nothing: format, clippy, docs
 
 fmt: ## format the code
 	$(CARGO) fmt
+
+FUZZ_TARGETS := parser expansion ignore archive layer_index manifest image_reference
+# Seconds per target, for example: make fuzz FUZZ_SECONDS=5
+FUZZ_SECONDS ?= 60
+# What cargo-fuzz passes, without what only nightly compilers take.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=4 \
+	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+
+fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
+	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
+	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
+		--target "$$triple" --target-dir "$$target"; \
+	for name in $(FUZZ_TARGETS); do \
+		echo "== $$name"; \
+		mkdir -p "$$target/corpus/$$name" "$$target/artifacts/$$name"; \
+		"$$target/$$triple/release/$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
+			-verbosity=0 -print_final_stats=1 -dict=fuzz/dockerfile.dict -artifact_prefix="$$target/artifacts/$$name/" \
+			"$$target/corpus/$$name"; \
+	done
 
 bench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked

@@ -1,4 +1,4 @@
-//! What a build without a RUN spends its time on: tar, gzip, and listing a layer.
+//! What a build without a RUN spends its time on: reading a Dockerfile, tar, gzip, and listing a layer.
 //!
 //! `cargo bench`; each group takes a few seconds.
 
@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use cooper::dockerfile::{LintOptions, Source, lint, parse};
 use cooper::layer::{Encoding, Entry, GzipWriter, LayerIndex, Metadata, TarWriter};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -96,12 +97,56 @@ fn listing(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A Dockerfile of so many lines, with some of everything.
+fn long_dockerfile(lines: usize) -> String {
+    const BLOCK: &str = r#"# A comment about what follows
+RUN --mount=type=cache,target=/var/cache/apt apt-get update \
+    && apt-get install -y --no-install-recommends "curl=$VERSION" ca-certificates \
+    # and away with it
+    && rm -rf /var/lib/apt/lists/*
+COPY --chown=app:app --from=0 ["a b.txt", "${DIRECTORY:-/srv}/"]
+ENV PATH="/opt/bin:$PATH" LANG=C.UTF-8
+LABEL org.opencontainers.image.title='an image' version="$VERSION"
+COPY <<EOF /etc/app.conf
+listen = ${PORT:-8080}
+EOF
+HEALTHCHECK --interval=5s --retries=3 CMD ["curl", "-f", "http://localhost/"]
+WORKDIR /srv/app
+EXPOSE 80 443/tcp
+"#;
+    let mut text =
+        String::from("# syntax=docker/dockerfile:1\nARG VERSION=1\nFROM scratch AS first\nFROM scratch\n");
+    // Four lines are there already.
+    for _ in 0..(lines - 4) / BLOCK.lines().count() {
+        text.push_str(BLOCK);
+    }
+    text
+}
+
+fn reading_dockerfiles(criterion: &mut Criterion) {
+    const LINES: usize = 10_000;
+    let text = long_dockerfile(LINES);
+    let mut group = criterion.benchmark_group("dockerfile");
+    group.throughput(Throughput::Elements(LINES as u64));
+    group.bench_function("parse 10000 lines", |bencher| {
+        bencher.iter(|| parse(Source::new("Dockerfile", black_box(text.as_str()))));
+    });
+    let parsed = parse(Source::new("Dockerfile", text.as_str()));
+    assert!(parsed.is_ok(), "it is a Dockerfile");
+    if let Ok(dockerfile) = parsed {
+        group.bench_function("lint 10000 lines", |bencher| {
+            bencher.iter(|| lint(black_box(&dockerfile), &LintOptions::default()));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = tar_writing, gzip, listing
+    targets = reading_dockerfiles, tar_writing, gzip, listing
 }
 criterion_main!(benches);

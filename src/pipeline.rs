@@ -5,6 +5,7 @@
 //! ```
 
 mod bases;
+mod check;
 mod error;
 mod export;
 mod image;
@@ -16,12 +17,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use check::{Checked, check};
 pub use error::BuildError;
+pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
 use crate::event::Events;
-use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings};
+use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings, Supplies};
 use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::Digest;
@@ -72,29 +75,44 @@ struct PlatformBuild {
 
 /// Runs a build.
 pub async fn build(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
-    let cancel = environment.cancel.clone();
-    let cancelled = async move {
+    request.validate()?;
+    let Environment { credentials, helper, events, cancel } = environment;
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let layers = Layers::new(store, registries, events.clone());
+    let cancelled = async {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
         while !cancel.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::select! {
-        result = run(request, environment) => result,
+    let result = tokio::select! {
+        result = run(request, &layers, &events, &cancel, helper) => result,
         () = cancelled => Err(BuildError::Cancelled),
+    };
+    if result.is_ok() {
+        return result;
     }
+    // What a cancelled step says of its end is not the reason.
+    let result = if cancel.is_cancelled() { Err(BuildError::Cancelled) } else { result };
+    // What ran beside the step that failed is of no use any more.
+    cancel.cancel();
+    layers.abandon();
+    result
 }
 
-async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildResult, BuildError> {
-    request.validate()?;
-    let Environment { credentials, helper, events, cancel } = environment;
-    let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
-    let layers = Layers::new(Arc::clone(&store), registries.clone(), events.clone());
-    let inputs = Inputs::read(request, &events)?;
-    let resolver = Resolver::new(&layers, &events, request.offline);
+async fn run(
+    request: &BuildRequest,
+    layers: &Layers,
+    events: &Events,
+    cancel: &Cancel,
+    helper: PathBuf,
+) -> Result<BuildResult, BuildError> {
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
+    let inputs = Inputs::read(request, events)?;
+    let resolver = Resolver::new(layers, events, request.offline);
 
-    let clock = Clock { now: inputs.now(request)?, epoch: request.source_date_epoch };
+    let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
     let solver = Solver::new(SolverSettings {
         layers: layers.clone(),
         events: events.clone(),
@@ -102,9 +120,9 @@ async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildRe
         clock,
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
-        runner: Runner::new(request.isolation, helper),
+        runner: Runner::new(request.isolation, helper, supplies),
     });
-    let mut pushes = Pushes::begin(request, &layers, &events)?;
+    let mut pushes = Pushes::begin(request, layers, events)?;
 
     let platforms = match request.platforms.as_slice() {
         [] => vec![Platform::host()],
@@ -114,18 +132,24 @@ async fn run(request: &BuildRequest, environment: Environment) -> Result<BuildRe
     for platform in &platforms {
         let build = plan_platform(request, &inputs, &resolver, &solver, platform).await?;
         pushes.follow(&build.graph, &build.solutions);
-        images.push(finish_platform(request, &build, clock).await?);
+        images.push(tokio::select! {
+            image = finish_platform(request, &build, clock) => image?,
+            // What cannot be pushed need not be built.
+            error = pushes.failure() => return Err(error),
+        });
     }
     let image = image::combine(images, &platforms, request)?;
-    export::write(request, &layers, &events, &image).await?;
-    let pushed = pushes.finish(&image).await?;
+    // Names come last: what has one is complete, and so is every file that was asked for.
+    pushes.complete(&image).await?;
+    export::write(request, layers, events, &image).await?;
+    let names = pushes.name(&image).await?;
     Ok(BuildResult {
         digest: image.descriptor.digest,
         descriptor: image.descriptor.clone(),
         config_digest: image.platforms[0].config_digest(),
-        pushed,
+        pushed: names,
         duration: events.elapsed(),
-        traffic: registries.statistics(),
+        traffic: layers.registries().statistics(),
     })
 }
 
@@ -159,6 +183,7 @@ async fn plan_platform(
             }
         }
     };
+    inputs.check_bases(&graph, &bases, resolver.events())?;
     for (source, warning) in &graph.warnings {
         resolver.events().warn(warning.render(source, true));
     }
@@ -194,13 +219,11 @@ fn base_format(build: &PlatformBuild) -> ImageFormat {
     }
 }
 
-impl Inputs {
-    /// What counts as now: `SOURCE_DATE_EPOCH`, or the clock.
-    fn now(&self, request: &BuildRequest) -> Result<Time, BuildError> {
-        match request.source_date_epoch {
-            None => Ok(Time::now()),
-            Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch),
-        }
+/// What counts as now: `SOURCE_DATE_EPOCH`, or the clock.
+fn now(epoch: Option<i64>) -> Result<Time, BuildError> {
+    match epoch {
+        None => Ok(Time::now()),
+        Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch),
     }
 }
 

@@ -4,14 +4,19 @@
 //! [`BuildRequest::validate`] finds what cannot be before anything is fetched or written.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::exec::sandbox::IsolationChoice;
+use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::registry::RegistrySettings;
+
+/// A Dockerfile that is longer than this is none.
+pub const MAX_DOCKERFILE: u64 = 16 << 20;
 
 /// Everything a build needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +45,12 @@ pub struct BuildRequest {
     pub use_cache: bool,
     /// `--isolation`.
     pub isolation: IsolationChoice,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`, by id.
+    pub ssh_agents: BTreeMap<String, AgentSource>,
+    /// `--add-host`: names and addresses that a RUN finds in `/etc/hosts`.
+    pub extra_hosts: Vec<(String, IpAddr)>,
     /// `--offline`: no registry is asked for anything.
     pub offline: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
@@ -136,6 +147,9 @@ impl BuildRequest {
             image_format: None,
             use_cache: true,
             isolation: IsolationChoice::Auto,
+            secrets: BTreeMap::new(),
+            ssh_agents: BTreeMap::new(),
+            extra_hosts: Vec::new(),
             offline: false,
             source_date_epoch: None,
             registries: RegistrySettings::default(),

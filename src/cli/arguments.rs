@@ -1,9 +1,29 @@
 //! Values on command lines.
 
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use crate::graph::NamedContext;
 use crate::image::ImageRef;
+use crate::request::{DockerfileSource, MAX_DOCKERFILE};
+
+/// What `--file` names. Reads standard input for `-`, and nothing else.
+pub(super) fn dockerfile_source(file: Option<&Path>) -> Result<DockerfileSource, String> {
+    match file {
+        None => Ok(DockerfileSource::InContext),
+        Some(path) if path == Path::new("-") => {
+            let mut text = String::new();
+            let failed = |error| format!("cannot read standard input: {error}");
+            let limit = MAX_DOCKERFILE + 1;
+            io::stdin().take(limit).read_to_string(&mut text).map_err(failed)?;
+            if text.len() as u64 == limit {
+                return Err(format!("standard input is longer than {MAX_DOCKERFILE} bytes"));
+            }
+            Ok(DockerfileSource::Text(text))
+        }
+        Some(path) => Ok(DockerfileSource::Path(path.to_owned())),
+    }
+}
 
 /// Splits `KEY=VALUE`; of a bare `KEY` the value is that of the environment variable, and nothing if there is none.
 pub(super) fn key_value(text: &str) -> Option<(String, String)> {

@@ -1,13 +1,14 @@
 //! `cooper build`, with the habits of `docker buildx build`.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::arguments::{certificate, key_value, named_context};
+use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
 use crate::event::Events;
@@ -16,11 +17,11 @@ use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
-use crate::request::{BuildRequest, ContextSource, DockerfileSource, Output};
+use crate::request::{BuildRequest, ContextSource, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub(super) struct BuildArguments {
     /// Directory with the files that COPY and ADD see
     #[arg(value_name = "CONTEXT")]
@@ -67,13 +68,15 @@ pub(super) struct BuildArguments {
     /// How RUN is confined: auto, overlay or userns
     #[arg(long, value_name = "ISOLATION", default_value = "auto")]
     isolation: IsolationChoice,
+    #[command(flatten)]
+    mounts: MountArguments,
     /// Media types of the image: oci or docker [default: the base's]
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
     image_format: Option<ImageFormat>,
     /// Use only what the store and layouts have
     #[arg(long)]
     offline: bool,
-    /// Where Cooper keeps blobs and results [default: $XDG_CACHE_HOME/cooper]
+    /// Where Cooper keeps blobs and results [default: `$XDG_CACHE_HOME/cooper`]
     #[arg(long, value_name = "DIR", env = "COOPER_STORE")]
     store: Option<PathBuf>,
     /// Registry that speaks plain HTTP
@@ -118,7 +121,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
         Err(Failure::Other(text)) => {
-            complain(&format!("error: {text}"));
+            complain(&pipeline::error_line(&text, true));
             ExitCode::FAILURE
         }
     }
@@ -127,7 +130,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
 enum Failure {
-    Build(BuildError),
+    Build(Box<BuildError>),
     Other(String),
 }
 
@@ -151,7 +154,7 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
     });
     // Threads that wait for a download that nobody wants any more need not be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let result = result.map_err(Failure::Build)?;
+    let result = result.map_err(|error| Failure::Build(Box::new(error)))?;
     write_files(arguments, &result)?;
     Ok(result)
 }
@@ -173,17 +176,7 @@ async fn cancel_on_signal(cancel: Cancel) {
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
 fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
-    let dockerfile = match &arguments.file {
-        None => DockerfileSource::InContext,
-        Some(path) if path == Path::new("-") => {
-            let mut text = String::new();
-            io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| format!("cannot read standard input: {error}"))?;
-            DockerfileSource::Text(text)
-        }
-        Some(path) => DockerfileSource::Path(path.clone()),
-    };
+    let dockerfile = dockerfile_source(arguments.file.as_deref())?;
     let mut outputs = arguments.outputs.clone();
     if arguments.push && !outputs.contains(&Output::Push) {
         outputs.push(Output::Push);
@@ -208,6 +201,9 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         image_format: arguments.image_format,
         use_cache: !arguments.no_cache,
         isolation: arguments.isolation,
+        secrets: arguments.mounts.secrets(),
+        ssh_agents: arguments.mounts.agents()?,
+        extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
         store: store(arguments)?,
@@ -228,7 +224,7 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
     }
 }
 
-/// The build argument, or else the environment variable. See reproducible-builds.org, SOURCE_DATE_EPOCH.
+/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
 fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());

@@ -1,17 +1,17 @@
 //! A context that is a directory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata as FileMetadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use walkdir::WalkDir;
 
-use super::ignore::Ignore;
+use super::ignore::{Ignore, Level};
 use crate::layer::{Device, Metadata};
 use crate::rootfs::{Content, ContentSource, Directory, Leaf, LeafKind, Node, Tree};
 
@@ -46,6 +46,12 @@ pub enum ContextError {
 /// In the directory of a mounted ConfigMap or Secret, the link to the directory that has the files now.
 const KUBERNETES_DATA: &str = "..data";
 
+/// The only extended attribute that an image keeps.
+const CAPABILITY: &str = "security.capability";
+
+/// Larger than any version of the kernel's `vfs_ns_cap_data`.
+const MAX_CAPABILITY: usize = 64;
+
 impl Context {
     /// Lists the files below `root` that `ignore` leaves over. No content is read.
     ///
@@ -65,6 +71,7 @@ impl Context {
             ignore,
             tree: Tree::empty(),
             linked: HashMap::new(),
+            left_out: BTreeMap::new(),
             is_kubernetes: std::fs::symlink_metadata(root.join(KUBERNETES_DATA))
                 .is_ok_and(|found| found.is_symlink()),
         };
@@ -80,6 +87,15 @@ impl Context {
     /// Where they are.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether there is something at `path` in the directory that the rules leave out. For messages about what is not
+    /// in the tree.
+    pub fn hides(&self, path: &str) -> bool {
+        let path = Path::new(path.trim_start_matches('/'));
+        let is_inside =
+            path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        is_inside && self.root.join(path).symlink_metadata().is_ok()
     }
 
     /// Opens a file at the path that [`ContentSource::Context`] gives. Links are not followed: one that has taken
@@ -108,36 +124,65 @@ struct Listing<'a> {
     tree: Tree,
     /// Files with several names, by device and inode.
     linked: HashMap<(u64, u64), Arc<Leaf>>,
+    /// Excluded directories, in which there may be something that a later `!pattern` takes back.
+    left_out: BTreeMap<PathBuf, Metadata>,
     is_kubernetes: bool,
 }
 
 impl Listing<'_> {
     fn walk(&mut self) -> Result<(), ContextError> {
         let (root, ignore, is_kubernetes) = (self.root, self.ignore, self.is_kubernetes);
-        let walk = WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter().filter_entry(|entry| {
-            let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            let is_kubelets = is_kubernetes
-                && entry.depth() == 1
-                && entry.file_name().as_encoded_bytes().starts_with(b"..");
-            // An excluded directory is entered only if something in it may be taken back.
-            !is_kubelets
-                && (!ignore.excludes(path) || entry.file_type().is_dir() && ignore.may_include_below(path))
-        });
-        for entry in walk {
+        let mut walk = WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
+        // What the patterns say of the root, and of the directories on the way to the entry at hand.
+        let mut levels = vec![Level::default()];
+        while let Some(entry) = walk.next() {
             let entry = entry.map_err(|error| ContextError::Read {
                 path: error.path().unwrap_or(root).to_owned(),
                 source: error.into(),
             })?;
             let path = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned();
-            if ignore.excludes(&path) {
+            let is_directory = entry.file_type().is_dir();
+            let is_kubelets = is_kubernetes
+                && entry.depth() == 1
+                && entry.file_name().as_encoded_bytes().starts_with(b"..");
+            levels.truncate(entry.depth());
+            let level = levels.last().map(|parent| ignore.enter(parent, &path)).unwrap_or_default();
+            let is_excluded = is_kubelets || level.is_excluded();
+            levels.push(level);
+            // An excluded directory is entered only if something in it may be taken back.
+            let is_entered =
+                is_directory && !is_kubelets && (!is_excluded || ignore.may_include_below(&path));
+            if is_directory && !is_entered {
+                walk.skip_current_dir();
+            }
+            if is_excluded && !is_entered {
                 continue;
             }
             let metadata = entry
                 .metadata()
                 .map_err(|error| ContextError::Read { path: path.clone(), source: error.into() })?;
+            if is_excluded {
+                self.left_out.insert(path, described(&metadata));
+                continue;
+            }
+            self.add_left_out(&path);
             self.add(&path, &metadata)?;
         }
         Ok(())
+    }
+
+    /// Adds the excluded directories that `path` is in after all.
+    fn add_left_out(&mut self, path: &Path) {
+        if self.left_out.is_empty() {
+            return;
+        }
+        let mut outer: Vec<&Path> = path.ancestors().skip(1).collect();
+        outer.reverse();
+        for directory in outer {
+            if let Some(metadata) = self.left_out.remove(directory) {
+                self.tree.insert(directory, Node::Directory(Arc::new(Directory::new(metadata))));
+            }
+        }
     }
 
     fn add(&mut self, path: &Path, metadata: &FileMetadata) -> Result<(), ContextError> {
@@ -208,12 +253,25 @@ impl Listing<'_> {
     }
 
     fn insert(&mut self, path: &Path, metadata: &FileMetadata, kind: LeafKind) {
-        let leaf = Arc::new(Leaf { metadata: described(metadata), kind });
+        let mut described = described(metadata);
+        if let LeafKind::File(Content { source: ContentSource::Context(source), .. }) = &kind
+            && let Some(capability) = capability(&self.root.join(source))
+        {
+            described.xattrs.insert(CAPABILITY.to_owned(), capability);
+        }
+        let leaf = Arc::new(Leaf { metadata: described, kind });
         if metadata.nlink() > 1 && metadata.is_file() {
             self.linked.insert((metadata.dev(), metadata.ino()), Arc::clone(&leaf));
         }
         self.tree.insert(path, Node::Leaf(leaf));
     }
+}
+
+/// The capabilities of a file, where the file system has them and lets us know.
+fn capability(path: &Path) -> Option<Vec<u8>> {
+    let mut buffer = [0_u8; MAX_CAPABILITY];
+    let length = rustix::fs::lgetxattr(path, CAPABILITY, &mut buffer).ok()?;
+    buffer.get(..length).map(<[u8]>::to_vec)
 }
 
 fn file(path: PathBuf, size: u64) -> LeafKind {

@@ -71,6 +71,9 @@ codes! {
     /// `EXPOSE` takes no addresses and no host ports.
     ExposeInvalidFormat,
 
+    /// There are warnings, and `# check=error=true` is in force.
+    LintViolation,
+
     // Kinds of errors of the language.
     /// A physical line is longer than 65535 bytes.
     LineTooLong,

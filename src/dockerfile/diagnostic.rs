@@ -9,6 +9,12 @@ use serde::Serialize;
 use super::code::Code;
 use super::source::{LineColumn, Source, Span};
 
+/// Columns where the width of what is written to is not known.
+const DEFAULT_WIDTH: usize = 140;
+
+/// Less than this leaves no room for a source line.
+const MIN_WIDTH: usize = 40;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,17 +51,23 @@ pub struct Diagnostics {
 /// A [`Diagnostic`] as programs read it: with the place spelled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlacedDiagnostic<'a> {
-    /// What is said.
-    #[serde(flatten)]
-    pub diagnostic: &'a Diagnostic,
+    /// What it is about: the name of a lint rule or of a kind of error.
+    pub rule: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: &'a str,
     /// Name of the source.
     pub file: &'a str,
     /// Where it begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub start: Option<LineColumn>,
-    /// Where it ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where it ends: at the character behind the last one.
     pub end: Option<LineColumn>,
+    /// The line where it begins.
+    pub source: Option<&'a str>,
+    /// What to do about it.
+    pub advice: Option<&'a str>,
 }
 
 impl Diagnostic {
@@ -78,7 +90,13 @@ impl Diagnostic {
 
     /// The diagnostic as text of several lines: message, place, the source lines with the words underlined, advice.
     pub fn render(&self, source: &Source, colour: bool) -> String {
+        self.render_within(DEFAULT_WIDTH, source, colour)
+    }
+
+    /// The same for a terminal of so many columns: of longer source lines only the part that matters is shown.
+    pub fn render_within(&self, width: usize, source: &Source, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = renderer.term_width(width.max(MIN_WIDTH));
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -98,10 +116,14 @@ impl Diagnostic {
     /// The diagnostic with its place spelled out, to be serialised.
     pub fn placed<'a>(&'a self, source: &'a Source) -> PlacedDiagnostic<'a> {
         PlacedDiagnostic {
-            diagnostic: self,
+            rule: self.code,
+            severity: self.severity,
+            message: &self.message,
             file: source.name(),
             start: self.span.map(|span| source.line_column(span.start)),
             end: self.span.map(|span| source.line_column(span.end)),
+            source: self.span.map(|span| source.slice(source.lines_of(Span::at(span.start)))),
+            advice: self.advice.as_deref(),
         }
     }
 }

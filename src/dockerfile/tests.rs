@@ -288,14 +288,15 @@ fn diagnostics_serialise_with_their_places() {
     assert_eq!(
         json,
         serde_json::json!({
+            "rule": "InvalidFlag",
             "severity": "error",
-            "code": "InvalidFlag",
             "message": "unknown flag: --lnk (did you mean link?)",
-            "span": { "start": 12, "end": 17 },
-            "advice": "the flags here are --from, --chown, --chmod, --link, --parents, --exclude",
             "file": "Dockerfile",
-            "start": { "line": 2, "column": 6 },
+            "line": 2,
+            "column": 6,
             "end": { "line": 2, "column": 11 },
+            "source": "COPY --lnk a b",
+            "advice": "the flags here are --from, --chown, --chmod, --link, --parents, --exclude",
         })
     );
 }

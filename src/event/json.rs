@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use super::{BuildEvent, Reporter};
+use super::{BuildEvent, EventKind, Reporter};
 
 /// Writes events as JSON lines.
 #[derive(Debug)]
@@ -21,7 +21,15 @@ impl<W: Write + Send> JsonReporter<W> {
 impl<W: Write + Send> Reporter for JsonReporter<W> {
     fn report(&self, event: &BuildEvent) {
         let Ok(mut output) = self.output.lock() else { return };
-        let Ok(line) = serde_json::to_string(event) else { return };
+        let line = match &event.kind {
+            // Colours are for people.
+            EventKind::Warning { text } => {
+                let text = anstream::adapter::strip_str(text).to_string();
+                serde_json::to_string(&BuildEvent { at_ms: event.at_ms, kind: EventKind::Warning { text } })
+            }
+            _ => serde_json::to_string(event),
+        };
+        let Ok(line) = line else { return };
         // Nobody may be reading any more; the build goes on.
         let _ = writeln!(output, "{line}");
     }

@@ -126,8 +126,10 @@ pub enum Outcome {
     Done,
     /// The result was there already.
     Cached,
-    /// It was not finished: it failed, or something else did.
+    /// It failed.
     Failed,
+    /// It was not finished, because something else failed or the build was cancelled.
+    Stopped,
 }
 
 /// Shows events. Called from many threads.
@@ -189,11 +191,17 @@ impl Events {
         self.report(EventKind::Warning { text: text.into() });
     }
 
-    /// Opens an activity. It ends with [`Activity::done`] or [`Activity::cached`]; dropped before, it has failed.
+    /// Opens an activity. It ends with [`Activity::done`] and the like; dropped before, it was stopped.
     pub fn begin(&self, activity: ActivityKind, name: impl Into<String>) -> Activity {
         let id = ActivityId(self.shared.next.fetch_add(1, Ordering::Relaxed));
         self.report(EventKind::Begun { id, activity, name: name.into() });
-        Activity { events: self.clone(), id, began: Instant::now(), outcome: Outcome::Failed }
+        Activity {
+            events: self.clone(),
+            id,
+            began: Instant::now(),
+            outcome: Outcome::Stopped,
+            told: AtomicU64::new(0),
+        }
     }
 
     /// How long the build has been running.
@@ -209,17 +217,27 @@ impl Events {
 
 /// Work that is under way.
 #[derive(Debug)]
-#[must_use = "an activity that is dropped at once is reported as failed"]
+#[must_use = "an activity that is dropped at once is reported as stopped"]
 pub struct Activity {
     events: Events,
     id: ActivityId,
     began: Instant,
     outcome: Outcome,
+    /// When progress was last reported, in milliseconds since it began.
+    told: AtomicU64,
 }
 
+/// Milliseconds between two reports of progress: as quick as the eye, and few lines in a log.
+const PROGRESS_PAUSE: u64 = 100;
+
 impl Activity {
-    /// Reports how far it is, in bytes.
+    /// Reports how far it is, in bytes; most calls soon after another are passed over.
     pub fn progress(&self, done: u64, total: Option<u64>) {
+        let now = milliseconds(self.began.elapsed());
+        if Some(done) != total && now < self.told.load(Ordering::Relaxed) + PROGRESS_PAUSE {
+            return;
+        }
+        self.told.store(now, Ordering::Relaxed);
         self.events.report(EventKind::Progress { id: self.id, done, total });
     }
 
@@ -237,6 +255,16 @@ impl Activity {
     /// The result was there already.
     pub fn cached(mut self) {
         self.outcome = Outcome::Cached;
+    }
+
+    /// It failed.
+    pub fn failed(mut self) {
+        self.outcome = Outcome::Failed;
+    }
+
+    /// The work was done, or it failed.
+    pub fn end_with<T, E>(mut self, result: &Result<T, E>) {
+        self.outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
     }
 }
 

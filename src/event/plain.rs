@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use anstyle::{AnsiColor, Style};
+use indicatif::HumanBytes;
 
 use super::{ActivityId, ActivityKind, BuildEvent, EventKind, Outcome, Reporter};
 
@@ -17,7 +18,17 @@ pub struct PlainReporter<W> {
 #[derive(Debug)]
 struct State<W> {
     output: W,
-    names: BTreeMap<ActivityId, (ActivityKind, String)>,
+    running: BTreeMap<ActivityId, Running>,
+    /// Whose line was the last one.
+    last: Option<ActivityId>,
+}
+
+#[derive(Debug)]
+struct Running {
+    activity: ActivityKind,
+    name: String,
+    /// How many bytes it has moved.
+    moved: u64,
 }
 
 const DIM: Style = Style::new().dimmed();
@@ -29,7 +40,7 @@ impl<W: Write + Send> PlainReporter<W> {
     /// Writes to `output`, with ANSI styles: wrap it in an `anstream` to have them taken out where they do not
     /// belong.
     pub fn new(output: W) -> Self {
-        Self { state: Mutex::new(State { output, names: BTreeMap::new() }) }
+        Self { state: Mutex::new(State { output, running: BTreeMap::new(), last: None }) }
     }
 }
 
@@ -44,45 +55,61 @@ impl<W: Write + Send> Reporter for PlainReporter<W> {
 impl<W: Write> State<W> {
     fn write(&mut self, kind: &EventKind) -> std::io::Result<()> {
         match kind {
-            EventKind::Started { .. } | EventKind::Progress { .. } => Ok(()),
-            EventKind::Note { text } => writeln!(self.output, "{DIM}{text}{DIM:#}"),
-            EventKind::Warning { text } => writeln!(self.output, "{text}"),
+            EventKind::Started { .. } => Ok(()),
+            EventKind::Note { text } => self.line(None, &format!("{DIM}{text}{DIM:#}")),
+            EventKind::Warning { text } => self.line(None, text),
             EventKind::Begun { id, activity, name } => {
-                self.names.insert(*id, (*activity, name.clone()));
+                let (activity, name) = (*activity, printable(name));
+                let title = format!("{BOLD}{name}{BOLD:#}");
+                self.running.insert(*id, Running { activity, name, moved: 0 });
                 // Internal work is only worth a line when it is over.
-                if *activity == ActivityKind::Internal {
-                    return Ok(());
+                if activity == ActivityKind::Internal { Ok(()) } else { self.line(Some(*id), &title) }
+            }
+            EventKind::Progress { id, done, .. } => {
+                if let Some(running) = self.running.get_mut(id) {
+                    running.moved = *done;
                 }
-                writeln!(self.output, "{DIM}#{}{DIM:#} {BOLD}{name}{BOLD:#}", id.0)
+                Ok(())
             }
             EventKind::Output { id, line, .. } => {
-                writeln!(self.output, "{DIM}#{} |{DIM:#} {}", id.0, printable(line))
+                self.line(Some(*id), &format!("{DIM}|{DIM:#} {}", printable(line)))
             }
             EventKind::Ended { id, outcome, duration_ms } => {
-                let Some((activity, name)) = self.names.remove(id) else { return Ok(()) };
-                let seconds = seconds(*duration_ms);
-                let what =
-                    if activity == ActivityKind::Internal { format!("{name} ") } else { String::new() };
-                match outcome {
-                    Outcome::Done => {
-                        writeln!(
-                            self.output,
-                            "{DIM}#{}{DIM:#} {what}{GOOD}done{GOOD:#} {DIM}{seconds}{DIM:#}",
-                            id.0
-                        )
-                    }
-                    Outcome::Cached => {
-                        writeln!(self.output, "{DIM}#{}{DIM:#} {what}{GOOD}cached{GOOD:#}", id.0)
-                    }
-                    Outcome::Failed => {
-                        writeln!(
-                            self.output,
-                            "{DIM}#{}{DIM:#} {BAD}failed{BAD:#} {name} {DIM}{seconds}{DIM:#}",
-                            id.0
-                        )
-                    }
-                }
+                let Some(running) = self.running.remove(id) else { return Ok(()) };
+                self.end(*id, &running, *outcome, &seconds(*duration_ms))
             }
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: ActivityId,
+        running: &Running,
+        outcome: Outcome,
+        seconds: &str,
+    ) -> std::io::Result<()> {
+        // Right below the activity's other lines its number says enough.
+        let name = if self.last == Some(id) { String::new() } else { format!("{} ", running.name) };
+        let moved = match running.moved {
+            0 => String::new(),
+            bytes => format!("{} ", HumanBytes(bytes)),
+        };
+        let text = match outcome {
+            Outcome::Done => format!("{name}{GOOD}done{GOOD:#} {DIM}{moved}{seconds}{DIM:#}"),
+            Outcome::Cached => format!("{name}{GOOD}cached{GOOD:#}"),
+            Outcome::Failed => format!("{name}{BAD}failed{BAD:#} {DIM}{seconds}{DIM:#}"),
+            // What was never announced need not be taken back.
+            Outcome::Stopped if running.activity == ActivityKind::Internal => return Ok(()),
+            Outcome::Stopped => format!("{name}{DIM}stopped {seconds}{DIM:#}"),
+        };
+        self.line(Some(id), &text)
+    }
+
+    fn line(&mut self, id: Option<ActivityId>, text: &str) -> std::io::Result<()> {
+        self.last = id;
+        match id {
+            Some(id) => writeln!(self.output, "{DIM}#{}{DIM:#} {text}", id.0),
+            None => writeln!(self.output, "{text}"),
         }
     }
 }
@@ -124,6 +151,37 @@ pub(super) fn printable(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_names_what_the_line_above_does_not() {
+        let begun = |id, name: &str| EventKind::Begun {
+            id: ActivityId(id),
+            activity: ActivityKind::Step,
+            name: name.to_owned(),
+        };
+        let ended = |id, outcome| EventKind::Ended { id: ActivityId(id), outcome, duration_ms: 1234 };
+        let mut state = State { output: Vec::new(), running: BTreeMap::new(), last: None };
+        for kind in [
+            begun(1, "one"),
+            EventKind::Progress { id: ActivityId(1), done: 2048, total: None },
+            ended(1, Outcome::Done),
+            begun(2, "two"),
+            begun(3, "three"),
+            ended(2, Outcome::Failed),
+            ended(3, Outcome::Stopped),
+        ] {
+            state.write(&kind).unwrap();
+        }
+        let text = anstream::adapter::strip_bytes(&state.output).into_vec();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @r"
+        #1 one
+        #1 done 2.00 KiB 1.23s
+        #2 two
+        #3 three
+        #2 two failed 1.23s
+        #3 three stopped 1.23s
+        ");
+    }
 
     #[test]
     fn output_is_made_safe() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::{printable, seconds};
 use super::{ActivityId, ActivityKind, BuildEvent, EventKind, Outcome, Reporter};
@@ -54,7 +54,7 @@ impl Default for TerminalReporter {
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner:.cyan} {prefix} {wide_msg:.dim} {elapsed:.dim}")
+    ProgressStyle::with_template("{spinner:.cyan} {prefix}  {wide_msg:.dim}  {elapsed:.dim}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
@@ -66,6 +66,16 @@ fn bytes() -> ProgressStyle {
     .progress_chars("━━─")
 }
 
+/// How much of a name is shown beside a bar; the line it leaves at its end has all of it.
+const SHOWN_CHARACTERS: usize = 60;
+
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 impl Reporter for TerminalReporter {
     fn report(&self, event: &BuildEvent) {
         let Ok(mut running) = self.running.lock() else { return };
@@ -74,10 +84,10 @@ impl Reporter for TerminalReporter {
             EventKind::Note { text } => self.line(&format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(text),
             EventKind::Begun { id, activity, name } => {
+                let (activity, name) = (*activity, printable(name));
                 let bar = self.screen.add(ProgressBar::new_spinner().with_style(spinner()));
-                bar.set_prefix(name.clone());
+                bar.set_prefix(shortened(&name));
                 bar.enable_steady_tick(std::time::Duration::from_millis(100));
-                let (activity, name) = (*activity, name.clone());
                 running.insert(*id, Running { bar, activity, name, output: Vec::new() });
             }
             EventKind::Progress { id, done, total } => {
@@ -102,9 +112,16 @@ impl Reporter for TerminalReporter {
                 entry.bar.finish_and_clear();
                 self.screen.remove(&entry.bar);
                 let (name, seconds) = (&entry.name, seconds(*duration_ms));
+                let moved = match entry.bar.position() {
+                    0 => String::new(),
+                    bytes => format!("{} ", HumanBytes(bytes)),
+                };
                 match outcome {
                     Outcome::Done if entry.activity == ActivityKind::Internal => {}
-                    Outcome::Done => self.line(&format!("{GOOD}✔{GOOD:#} {name} {DIM}{seconds}{DIM:#}")),
+                    Outcome::Stopped => {}
+                    Outcome::Done => {
+                        self.line(&format!("{GOOD}✔{GOOD:#} {name} {DIM}{moved}{seconds}{DIM:#}"));
+                    }
                     Outcome::Cached => {
                         self.line(&format!("{GOOD}✔{GOOD:#} {name} {DIM}cached{DIM:#}"));
                     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::contents::Contents;
-use super::copy::{self, Archive, Arrangement, CopyRules, Selected};
+use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::error::StepError;
 use super::layers::ImageLayer;
 use super::result::FileSystem;
@@ -18,13 +18,13 @@ use crate::graph::{CopyInput, CopyStep, Files, KeyWriter, Step, StepId};
 use crate::layer::{DiffId, Digest, Hasher, Metadata, TarWriter};
 use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node, Owner, Tree, walk_into};
 
-/// What the sources of a COPY turned out to be.
+/// What the sources of a COPY, or a mount's, turned out to be.
 #[derive(Debug, Default)]
-struct Selection {
+pub(super) struct Selection {
     sources: Vec<Source>,
-    context: Option<Arc<Context>>,
+    pub(super) context: Option<Arc<Context>>,
     context_name: Option<String>,
-    layers: HashMap<DiffId, ImageLayer>,
+    pub(super) layers: HashMap<DiffId, ImageLayer>,
 }
 
 /// One source and the files it stands for.
@@ -83,7 +83,8 @@ impl Solver {
                         archives.insert(archive.digest, archive.tar);
                     }
                     None => {
-                        copy::arrange(&mut arrangement, std::slice::from_ref(selected), &rules).map_err(at)?
+                        copy::arrange(&mut arrangement, std::slice::from_ref(selected), &rules)
+                            .map_err(at)?;
                     }
                 }
             }
@@ -160,22 +161,18 @@ impl Solver {
                     selection.sources.push(Source { span: None, files: vec![selected], unpack: false });
                 }
                 CopyInput::Files { from, pattern } => {
-                    let tree = match from {
-                        Files::Context(name) => {
-                            let context = self.context(name.as_ref())?;
-                            selection.context = Some(Arc::clone(context));
-                            selection.context_name.clone_from(name);
-                            context.tree().clone()
-                        }
-                        Files::Step(id) => {
-                            let files = input(inputs, *id)?;
-                            let layers = files.layers().into_iter();
-                            selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
-                            files.tree(&self.settings().layers)?
-                        }
-                    };
-                    let files = copy::select(&tree, &pattern.value, copy.parents)
-                        .map_err(|source| StepError::Copy { source, span: Some(pattern.span) })?;
+                    let tree = self.source_tree(from, inputs, &mut selection)?;
+                    let files =
+                        copy::select(&tree, &pattern.value, copy.parents).map_err(|source| {
+                            match (&source, from) {
+                                (CopyError::NotFound { path, .. }, Files::Context(_))
+                                    if selection.context.as_ref().is_some_and(|found| found.hides(path)) =>
+                                {
+                                    StepError::Ignored { path: path.clone(), span: pattern.span }
+                                }
+                                _ => StepError::Copy { source, span: Some(pattern.span) },
+                            }
+                        })?;
                     selection.sources.push(Source {
                         span: Some(pattern.span),
                         files,
@@ -192,6 +189,29 @@ impl Solver {
             }
         }
         Ok(selection)
+    }
+
+    /// The tree of some files; where its contents are is noted in `selection`.
+    pub(super) fn source_tree(
+        &self,
+        from: &Files,
+        inputs: &BTreeMap<StepId, Arc<FileSystem>>,
+        selection: &mut Selection,
+    ) -> Result<Tree, StepError> {
+        match from {
+            Files::Context(name) => {
+                let context = self.context(name.as_ref())?;
+                selection.context = Some(Arc::clone(context));
+                selection.context_name.clone_from(name);
+                Ok(context.tree().clone())
+            }
+            Files::Step(id) => {
+                let files = input(inputs, *id)?;
+                let layers = files.layers().into_iter();
+                selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
+                files.tree(&self.settings().layers)
+            }
+        }
     }
 
     fn context(&self, name: Option<&String>) -> Result<&Arc<Context>, StepError> {
@@ -226,19 +246,29 @@ impl Solver {
                     key.field(name.as_encoded_bytes());
                     write_metadata(&mut key, metadata);
                 }
-                self.write_node(&mut key, &file.node, selection)?;
-                if let Node::Directory(directory) = &file.node {
-                    let mut inside = Vec::new();
-                    walk_into(directory, Path::new(""), &mut inside);
-                    key.number(inside.len() as u64);
-                    for (path, node) in &inside {
-                        key.field(path.as_os_str().as_encoded_bytes());
-                        self.write_node(&mut key, node, selection)?;
-                    }
-                }
+                self.write_all(&mut key, &file.node, selection)?;
             }
         }
         Ok(key.finish())
+    }
+
+    /// Adds what a node and everything in it is, but for times.
+    pub(super) fn write_all(
+        &self,
+        key: &mut KeyWriter,
+        node: &Node,
+        selection: &Selection,
+    ) -> Result<(), StepError> {
+        self.write_node(key, node, selection)?;
+        let Node::Directory(directory) = node else { return Ok(()) };
+        let mut inside = Vec::new();
+        walk_into(directory, Path::new(""), &mut inside);
+        key.number(inside.len() as u64);
+        for (path, node) in &inside {
+            key.field(path.as_os_str().as_encoded_bytes());
+            self.write_node(key, node, selection)?;
+        }
+        Ok(())
     }
 
     /// Adds what a node is, but for its times.

@@ -6,6 +6,7 @@ use super::contents::ContentsError;
 use super::copy::{ArchiveError, CopyError};
 use super::download::DownloadError;
 use super::layers::LayerError;
+use super::mounts::MountError;
 use super::sandbox::SandboxError;
 use crate::context::ContextError;
 use crate::dockerfile::Span;
@@ -55,6 +56,14 @@ pub enum StepError {
         /// The word that is to blame.
         span: Span,
     },
+    /// A source of a COPY is there, but not for the build.
+    #[error("`{path}` is excluded by `.dockerignore`")]
+    Ignored {
+        /// The source, as written.
+        path: String,
+        /// Where it is written.
+        span: Span,
+    },
     /// `--chown`, or the user whose a working directory is to be.
     #[error("{source}")]
     Owner {
@@ -88,6 +97,14 @@ pub enum StepError {
         /// Its name.
         name: String,
     },
+    /// A mount of a RUN cannot be had.
+    #[error("{source}")]
+    Mount {
+        /// Why.
+        source: MountError,
+        /// Where it is written.
+        span: Span,
+    },
     /// An exclusion pattern that cannot be.
     #[error("`{pattern}` is not a pattern: {reason}")]
     Pattern {
@@ -114,7 +131,7 @@ pub enum StepError {
     #[error("the new layer is not usable")]
     Tar(#[from] TarError),
     /// A layer cannot be written.
-    #[error("cannot write a layer{}", advice(.0))]
+    #[error("cannot write a layer")]
     Write(#[source] std::io::Error),
     /// The sandbox fails.
     #[error(transparent)]
@@ -125,17 +142,6 @@ pub enum StepError {
     /// A thread of ours ended before its time.
     #[error("a worker thread ended unexpectedly")]
     Worker(#[from] tokio::task::JoinError),
-    /// A step this one builds on failed.
-    #[error("{0}")]
-    Input(Box<StepFailure>),
-}
-
-fn advice(error: &std::io::Error) -> &'static str {
-    if error.kind() == std::io::ErrorKind::StorageFull {
-        ": the disk is full; free some space, or name another place with `--store DIR`"
-    } else {
-        ""
-    }
 }
 
 impl From<SandboxError> for StepError {
@@ -148,12 +154,20 @@ impl From<SandboxError> for StepError {
 }
 
 impl StepError {
+    /// Whether it may have been met in the bytes of a layer below.
+    pub(super) fn is_about_layers(&self) -> bool {
+        matches!(self, Self::Tree(_) | Self::Layer(_) | Self::Contents(_) | Self::Tar(_) | Self::Sandbox(_))
+    }
+
     /// The word that is to blame, if one is.
     pub fn span(&self) -> Option<Span> {
         match self {
             Self::Copy { span, .. } | Self::Owner { span, .. } | Self::Archive { span, .. } => *span,
-            Self::Download { span, .. } => Some(*span),
-            Self::Unsupported { span, .. } | Self::Pattern { span, .. } => Some(*span),
+            Self::Download { span, .. }
+            | Self::Ignored { span, .. }
+            | Self::Mount { span, .. }
+            | Self::Unsupported { span, .. }
+            | Self::Pattern { span, .. } => Some(*span),
             _ => None,
         }
     }

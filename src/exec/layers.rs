@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use futures_util::StreamExt as _;
 
+use super::index_slot::{Asked, Claim, Slot};
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
 use crate::layer::{
@@ -90,6 +91,9 @@ pub enum LayerError {
     },
 }
 
+/// What can stop a blob on its way, passed on to all who wait for it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// The layers of one build: each is fetched at most once, and what it lists is read at most once.
 #[derive(Debug, Clone)]
 pub struct Layers {
@@ -103,7 +107,7 @@ struct Shared {
     events: Events,
     runtime: tokio::runtime::Handle,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
-    indexes: Mutex<HashMap<DiffId, Arc<Mutex<Option<Arc<LayerIndex>>>>>>,
+    indexes: Mutex<HashMap<DiffId, Arc<Slot>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -136,6 +140,15 @@ impl Layers {
         &self.shared.registries
     }
 
+    /// Ends all that is on its way, with an error for those who wait for it, and throws away what is half-written.
+    /// No layer can be had or made any more.
+    pub(crate) fn abandon(&self) {
+        for incoming in lock(&self.shared.arriving).values() {
+            incoming.fail("the build has ended");
+        }
+        self.shared.store.discard_scratch();
+    }
+
     /// The compressed blob, from its beginning. While it is still arriving, reading waits for what is not here yet.
     pub fn open_blob(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
         let descriptor = &layer.layer.descriptor;
@@ -155,6 +168,18 @@ impl Layers {
         }
         arriving.insert(descriptor.digest, incoming);
         Ok(Box::new(reader))
+    }
+
+    /// Why one of these layers did not arrive as it should, if one did not. Waits for those on their way.
+    ///
+    /// Blobs are used while they arrive, and what is wrong with them is known at their end only: whoever stumbles over
+    /// nonsense before should ask here whether it was the blob's fault.
+    pub(crate) fn damage<'a>(&self, layers: impl IntoIterator<Item = &'a ImageLayer>) -> Option<LayerError> {
+        layers.into_iter().find_map(|layer| {
+            let digest = layer.layer.descriptor.digest;
+            let incoming = lock(&self.shared.arriving).get(&digest).cloned()?;
+            incoming.wait().err().map(|source| LayerError::Read { digest, source })
+        })
     }
 
     /// Waits until the store has the blob. Blocks.
@@ -180,21 +205,25 @@ impl Layers {
         let activity = self.shared.events.begin(ActivityKind::Pull, format!("pull {}", shortened(&name)));
         let incoming = Arc::clone(incoming);
         self.shared.runtime.spawn(async move {
-            let received = async {
-                let mut stream = source.blob(&descriptor).await.map_err(|error| chain(&error))?;
+            let received: Result<(), Failure> = async {
+                let mut stream = source.blob(&descriptor).await?;
                 let mut done = 0;
                 while let Some(bytes) = stream.next().await {
-                    let bytes = bytes.map_err(|error| chain(&error))?;
-                    incoming.append(&bytes).map_err(|error| chain(&error))?;
+                    let bytes = bytes?;
+                    incoming.append(&bytes)?;
                     done += bytes.len() as u64;
                     activity.progress(done, Some(descriptor.size));
                 }
-                incoming.finish().map_err(|error| chain(&error))
-            };
-            match received.await {
+                Ok(incoming.finish()?)
+            }
+            .await;
+            match received {
                 Ok(()) => activity.done(),
-                // The followers report it; the activity ends as failed.
-                Err(reason) => incoming.fail(&reason),
+                Err(error) => {
+                    // The followers report why.
+                    incoming.fail(error);
+                    activity.failed();
+                }
             }
         });
         Ok(())
@@ -206,27 +235,26 @@ impl Layers {
         let path = layout.join("blobs/sha256").join(expected.hex());
         let incoming = Arc::clone(incoming);
         self.shared.runtime.spawn_blocking(move || {
-            let copied = || -> Result<(), String> {
-                let file =
-                    std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let copied = || -> Result<(), Failure> {
+                let unreadable = |error| format!("{}: {error}", path.display());
+                let file = std::fs::File::open(&path).map_err(unreadable)?;
                 let mut file = Hashing::new(file);
                 let mut buffer = vec![0; 128 << 10];
                 loop {
-                    let count =
-                        file.read(&mut buffer).map_err(|error| format!("{}: {error}", path.display()))?;
+                    let count = file.read(&mut buffer).map_err(unreadable)?;
                     if count == 0 {
                         break;
                     }
-                    incoming.append(&buffer[..count]).map_err(|error| chain(&error))?;
+                    incoming.append(&buffer[..count])?;
                 }
                 let (_, actual, _) = file.finish();
                 if actual != expected {
-                    return Err(format!("{} is damaged: its digest is {actual}", path.display()));
+                    return Err(format!("{} is damaged: its digest is {actual}", path.display()).into());
                 }
-                incoming.finish().map_err(|error| chain(&error))
+                Ok(incoming.finish()?)
             };
-            if let Err(reason) = copied() {
-                incoming.fail(&reason);
+            if let Err(error) = copied() {
+                incoming.fail(error);
             }
         });
     }
@@ -234,17 +262,16 @@ impl Layers {
     /// The uncompressed tar; its end is an error if it is not the layer it should be. What the layer lists is kept
     /// on the way, if it is not known yet.
     pub fn open_tar(&self, layer: &ImageLayer) -> Result<Box<dyn Read + Send>, LayerError> {
-        let tar = self.open_verified(layer)?;
-        let slot = self.slot(layer.layer.diff_id);
-        let known = match slot.try_lock() {
-            Ok(index) => index.is_some() || self.shared.store.layer_index(layer.layer.diff_id)?.is_some(),
-            // Somebody is reading it right now.
-            Err(_) => true,
-        };
-        if known {
-            return Ok(Box::new(tar));
-        }
-        Ok(Box::new(Indexing::new(tar, self.clone(), layer.layer.diff_id)))
+        self.claim_tar(layer).open()
+    }
+
+    /// Announces that the layer will be read: who wants to know what it lists waits for that, and does not read it a
+    /// second time.
+    pub(super) fn claim_tar(&self, layer: &ImageLayer) -> ClaimedTar {
+        let diff_id = layer.layer.diff_id;
+        let claim =
+            if self.shared.store.has_layer_index(diff_id) { None } else { self.slot(diff_id).claim() };
+        ClaimedTar { layers: self.clone(), layer: layer.clone(), claim }
     }
 
     fn open_verified(&self, layer: &ImageLayer) -> Result<Verified, LayerError> {
@@ -259,32 +286,48 @@ impl Layers {
 
     /// What the layer lists: from memory, from the store, or by reading the layer once. Blocks.
     pub fn index(&self, layer: &ImageLayer) -> Result<Arc<LayerIndex>, LayerError> {
-        let slot = self.slot(layer.layer.diff_id);
-        let mut index = lock(&slot);
-        if let Some(index) = &*index {
-            return Ok(Arc::clone(index));
-        }
-        let found = if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
-            found
-        } else {
-            let tar = self.open_verified(layer)?;
-            let digest = layer.layer.descriptor.digest;
-            let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
-            self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
-            read
+        let claim = match self.slot(layer.layer.diff_id).ask() {
+            Asked::Known(index) => return Ok(index),
+            Asked::Claimed(claim) => claim,
         };
-        Ok(Arc::clone(index.insert(Arc::new(found))))
+        if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
+            return Ok(claim.fulfil(found));
+        }
+        let tar = self.open_verified(layer)?;
+        let digest = layer.layer.descriptor.digest;
+        let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
+        self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
+        Ok(claim.fulfil(read))
     }
 
     /// Remembers what a layer lists that was just made.
     pub fn keep_index(&self, diff_id: DiffId, index: LayerIndex) -> Result<(), StoreError> {
         self.shared.store.keep_layer_index(diff_id, &index)?;
-        lock(&self.slot(diff_id)).get_or_insert_with(|| Arc::new(index));
+        self.slot(diff_id).fill(index);
         Ok(())
     }
 
-    fn slot(&self, diff_id: DiffId) -> Arc<Mutex<Option<Arc<LayerIndex>>>> {
+    fn slot(&self, diff_id: DiffId) -> Arc<Slot> {
         Arc::clone(lock(&self.shared.indexes).entry(diff_id).or_default())
+    }
+}
+
+/// A layer that will be read, once.
+#[derive(Debug)]
+pub(super) struct ClaimedTar {
+    layers: Layers,
+    layer: ImageLayer,
+    claim: Option<Claim>,
+}
+
+impl ClaimedTar {
+    /// The uncompressed tar, as [`Layers::open_tar`] gives it.
+    pub(super) fn open(self) -> Result<Box<dyn Read + Send>, LayerError> {
+        let tar = self.layers.open_verified(&self.layer)?;
+        Ok(match self.claim {
+            None => Box::new(tar),
+            Some(claim) => Box::new(Indexing::new(tar, self.layers, self.layer.layer.diff_id, claim)),
+        })
     }
 }
 
@@ -295,18 +338,6 @@ fn shortened(name: &ImageRef) -> String {
         Some((name, hex)) => format!("{name}@{}", &hex[..hex.len().min(12)]),
         None => text,
     }
-}
-
-/// An error with all its causes, for those who only hear of it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Reads a tar whose digest is known before, and fails at its end if it was another one.
@@ -340,15 +371,16 @@ struct Indexing {
     tar: Verified,
     layers: Layers,
     diff_id: DiffId,
+    claim: Option<Claim>,
     blocks: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<Result<LayerIndex, TarError>>>,
 }
 
 impl Indexing {
-    fn new(tar: Verified, layers: Layers, diff_id: DiffId) -> Self {
+    fn new(tar: Verified, layers: Layers, diff_id: DiffId, claim: Claim) -> Self {
         let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
         let thread = std::thread::spawn(move || LayerIndex::read(Blocks::new(receiver)));
-        Self { tar, layers, diff_id, blocks: Some(blocks), thread: Some(thread) }
+        Self { tar, layers, diff_id, claim: Some(claim), blocks: Some(blocks), thread: Some(thread) }
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -356,7 +388,11 @@ impl Indexing {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let index = thread.join().map_err(|_| io::Error::other("the thread that lists the layer is gone"))?;
         let index = index.map_err(io::Error::other)?;
-        self.layers.keep_index(self.diff_id, index).map_err(io::Error::other)
+        self.layers.shared.store.keep_layer_index(self.diff_id, &index).map_err(io::Error::other)?;
+        if let Some(claim) = self.claim.take() {
+            claim.fulfil(index);
+        }
+        Ok(())
     }
 }
 

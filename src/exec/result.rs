@@ -97,7 +97,7 @@ fn indexes(wanted: &[ImageLayer], layers: &Layers) -> Result<Vec<Arc<crate::laye
         let results = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 group.iter().map(|layer| scope.spawn(move || layers.index(layer))).collect();
-            threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
         });
         for result in results {
             match result {

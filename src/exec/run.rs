@@ -1,23 +1,23 @@
 //! RUN: a command in a sandbox, and the layer of what it changed.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
+use super::mounts::{self, Preparation, Prepared, Renewed, Shown, Supplies};
 use super::result::{FileSystem, chain_ids};
+use super::rootfs_pool::{RootfsPool, Unpacking};
 use super::sandbox::{
-    Access, Exit, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork, OutputStream,
-    Rootfs, RunSpec, Sandbox,
+    Exit, InlineFile, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork,
+    OutputStream, Rootfs, RunSpec, Sandbox,
 };
 use super::solve::{Clock, SolverSettings};
-use super::writing::{NewLayer, temporary_directory};
-use crate::dockerfile::{Mount as Wanted, Network};
+use super::writing::NewLayer;
+use crate::dockerfile::Network;
 use crate::event::{self, Activity};
-use crate::graph::{KeyWriter, RunMount, RunStep};
+use crate::graph::{KeyWriter, RunStep};
 use crate::layer::Digest;
-
-/// What a RUN finds as its host name; the same as with BuildKit, because some programs write it down.
-const HOSTNAME: &str = "buildkitsandbox";
 
 /// The longest line that is shown as one.
 const MAX_LINE: usize = 64 << 10;
@@ -27,29 +27,40 @@ const MAX_LINE: usize = 64 << 10;
 pub struct Runner {
     choice: IsolationChoice,
     helper: std::path::PathBuf,
+    supplies: Supplies,
+    renewed: Renewed,
     sandbox: Mutex<Option<Arc<Sandbox>>>,
-    /// File systems that RUNs have left behind, by the chain id they stand for: the next RUN of the stage goes on
-    /// in one instead of making it anew.
-    idle: Mutex<Vec<(Vec<Digest>, Rootfs)>>,
-}
-
-/// The key of a RUN on top of what has the key `below`.
-pub(super) fn key(run: &RunStep, below: Digest, clock: Clock) -> Digest {
-    let mut key = KeyWriter::new("run");
-    key.digest(below);
-    key.list(run.argv.iter());
-    key.list(run.env.iter().map(|(name, value)| format!("{name}={value}")));
-    key.field(&run.cwd).field(&run.user).field(format!("{:?}", run.network));
-    key.optional(run.script.as_ref().map(|script| format!("{}\n{}", script.name, script.text)));
-    key.list(run.mounts.iter().map(|mount| format!("{:?}", mount.mount)));
-    clock.write_to(&mut key);
-    key.finish()
+    /// The next RUN of a stage goes on in the file system that the one before has left, instead of making it anew.
+    pool: Arc<RootfsPool>,
 }
 
 impl Runner {
-    /// A runner that will use this isolation; `helper` is the program that becomes the sandbox's helper.
-    pub fn new(choice: IsolationChoice, helper: std::path::PathBuf) -> Self {
-        Self { choice, helper, sandbox: Mutex::default(), idle: Mutex::default() }
+    /// A runner that will use this isolation; `helper` is the program that becomes the sandbox's helper, and
+    /// `supplies` is what RUNs may ask for.
+    pub fn new(choice: IsolationChoice, helper: std::path::PathBuf, supplies: Supplies) -> Self {
+        Self {
+            choice,
+            helper,
+            supplies,
+            renewed: Mutex::default(),
+            sandbox: Mutex::default(),
+            pool: Arc::default(),
+        }
+    }
+
+    /// The key of a RUN on top of what has the key `below`, with mounts that show this.
+    pub(super) fn key(&self, run: &RunStep, shown: &[Option<Shown>], below: Digest, clock: Clock) -> Digest {
+        let mut key = KeyWriter::new("run");
+        key.digest(below);
+        key.list(run.argv.iter());
+        key.list(run.env.iter().map(|(name, value)| format!("{name}={value}")));
+        key.field(&run.cwd).field(&run.user).field(format!("{:?}", run.network)).field(&run.hostname);
+        key.optional(run.script.as_ref().map(|script| format!("{}\n{}", script.name, script.text)));
+        let mounts = run.mounts.iter().zip(shown);
+        key.list(mounts.map(|(mount, shown)| mounts::identity(mount, shown.as_ref())));
+        key.list(self.supplies.hosts().iter().map(|(address, name)| format!("{address} {name}")));
+        clock.write_to(&mut key);
+        key.finish()
     }
 
     fn sandbox(&self, settings: &SolverSettings) -> Result<Arc<Sandbox>, StepError> {
@@ -66,6 +77,7 @@ impl Runner {
     pub(super) fn run(
         &self,
         run: &RunStep,
+        shown: &[Option<Shown>],
         below: &Arc<FileSystem>,
         settings: &SolverSettings,
         activity: &Activity,
@@ -77,11 +89,15 @@ impl Runner {
         for warning in rootfs.take_warnings() {
             settings.events.warn(warning.to_string());
         }
-        let scripts = temporary_directory(&settings.layers)?;
-        let spec = specification(run, scripts.path())?;
+        let (supplies, renewed) = (&self.supplies, &self.renewed);
+        let mut prepared =
+            Preparation { run, shown, sandbox: &sandbox, settings, supplies, renewed }.prepare()?;
+        let spec = self.specification(run, &mut prepared);
         let mut lines = Lines::new(activity);
         let exit = rootfs.run(&spec, &mut |stream, bytes| lines.push(stream, bytes), &settings.cancel)?;
         lines.finish();
+        // Others may wait for a cache.
+        drop(prepared);
         if exit != Exit::Code(0) {
             return Err(StepError::Failed { command: run.argv.join(" "), code: exit.code() });
         }
@@ -92,8 +108,33 @@ impl Runner {
         if let Some(last) = chain.last() {
             rootfs.keep_as(last)?;
         }
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((chain, rootfs));
+        self.pool.put(chain, rootfs);
         Ok(layer)
+    }
+
+    /// What the sandbox is to do.
+    fn specification(&self, run: &RunStep, prepared: &mut Prepared) -> RunSpec {
+        let script = run.script.as_ref().map(|script| {
+            let contents = script.text.clone().into_bytes();
+            let file = InlineFile { contents, is_secret: false, mode: 0o755, uid: 0, gid: 0 };
+            Mount { target: Path::new("/dev/pipes").join(&script.name), kind: MountKind::File(file) }
+        });
+        let mut env = run.env.clone();
+        env.extend(run.proxies.iter().cloned());
+        env.append(&mut prepared.env);
+        RunSpec {
+            argv: run.argv.clone(),
+            env,
+            cwd: run.cwd.clone(),
+            user: run.user.clone(),
+            hostname: run.hostname.clone(),
+            network: match run.network {
+                Network::None => SandboxNetwork::None,
+                Network::Default | Network::Host => SandboxNetwork::Host,
+            },
+            mounts: script.into_iter().chain(prepared.mounts.drain(..)).collect(),
+            extra_hosts: self.supplies.hosts(),
+        }
     }
 
     /// A file system of these layers: one that an earlier RUN has left, brought up to date, or a new one.
@@ -104,82 +145,52 @@ impl Runner {
         chain: &[Digest],
         settings: &SolverSettings,
     ) -> Result<Rootfs, StepError> {
-        let found = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let best = idle
-                .iter()
-                .enumerate()
-                .filter(|(_, (below, _))| chain.starts_with(below))
-                .max_by_key(|(_, (below, _))| below.len())
-                .map(|(position, _)| position);
-            best.map(|position| idle.swap_remove(position))
-        };
-        if let Some((below, mut rootfs)) = found {
-            for (layer, chain) in layers.iter().zip(chain).skip(below.len()) {
+        if let Some((known, mut rootfs)) = self.pool.take(chain) {
+            for (layer, chain) in layers.iter().zip(chain).skip(known) {
                 rootfs.apply(layer_source(layer, *chain, &settings.layers), &settings.cancel)?;
             }
             return Ok(rootfs);
         }
-        let sources =
-            layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, &settings.layers));
-        Ok(sandbox.rootfs(sources.collect(), &settings.cancel)?)
+        let sources = layer_sources(layers, chain, &settings.layers);
+        Ok(sandbox.rootfs(sources, &settings.cancel)?)
     }
+
+    /// Announces that a base will be unpacked, before anybody asks what is in it: then that is found out on the way,
+    /// and nothing is inflated twice. To be followed by [`Runner::unpack`].
+    /// Nothing if somebody has announced it before.
+    pub(super) fn announce(&self, base: &FileSystem, layers: &Layers) -> Option<EarlyUnpack> {
+        let own = base.layers();
+        let chain = chain_ids(&own);
+        let unpacking = RootfsPool::prepare(&self.pool, &chain)?;
+        Some(EarlyUnpack { sources: layer_sources(&own, &chain, layers), unpacking })
+    }
+
+    /// Unpacks a base for the RUNs to come. Blocks.
+    pub(super) fn unpack(&self, early: EarlyUnpack, settings: &SolverSettings) {
+        let made = self
+            .sandbox(settings)
+            .and_then(|sandbox| sandbox.rootfs(early.sources, &settings.cancel).map_err(StepError::from));
+        // An error comes again, at its place in the Dockerfile, when the RUN tries.
+        if let Ok(rootfs) = made {
+            early.unpacking.done(rootfs);
+        }
+    }
+}
+
+/// A base that is about to be unpacked.
+#[derive(Debug)]
+pub(super) struct EarlyUnpack {
+    sources: Vec<LayerSource>,
+    unpacking: Unpacking,
+}
+
+fn layer_sources(layers: &[ImageLayer], chain: &[Digest], pool: &Layers) -> Vec<LayerSource> {
+    layers.iter().zip(chain).map(|(layer, chain)| layer_source(layer, *chain, pool)).collect()
 }
 
 fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> LayerSource {
-    let (layer, layers) = (layer.clone(), layers.clone());
-    LayerSource { chain, open: Box::new(move || layers.open_tar(&layer).map_err(std::io::Error::other)) }
-}
-
-/// What the sandbox is to do.
-fn specification(run: &RunStep, scripts: &std::path::Path) -> Result<RunSpec, StepError> {
-    let mut mounts = Vec::new();
-    if let Some(script) = &run.script {
-        use std::os::unix::fs::PermissionsExt as _;
-        let source = scripts.join("script");
-        std::fs::write(&source, &script.text).map_err(StepError::Write)?;
-        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755))
-            .map_err(StepError::Write)?;
-        // The sandbox may be a stranger to the builder's user.
-        std::fs::set_permissions(scripts, std::fs::Permissions::from_mode(0o755))
-            .map_err(StepError::Write)?;
-        mounts.push(Mount {
-            target: std::path::Path::new("/dev/pipes").join(&script.name),
-            kind: MountKind::Bind { source, access: Access::ReadOnly },
-        });
-    }
-    for mount in &run.mounts {
-        mounts.push(sandbox_mount(mount)?);
-    }
-    let mut env = run.env.clone();
-    env.extend(run.proxies.iter().cloned());
-    Ok(RunSpec {
-        argv: run.argv.clone(),
-        env,
-        cwd: run.cwd.clone(),
-        user: run.user.clone(),
-        hostname: HOSTNAME.to_owned(),
-        network: match run.network {
-            Network::None => SandboxNetwork::None,
-            Network::Default | Network::Host => SandboxNetwork::Host,
-        },
-        mounts,
-        extra_hosts: Vec::new(),
-    })
-}
-
-fn sandbox_mount(mount: &RunMount) -> Result<Mount, StepError> {
-    let what = match &mount.mount {
-        Wanted::Tmpfs(tmpfs) => {
-            let kind = MountKind::Tmpfs { size: tmpfs.size };
-            return Ok(Mount { target: tmpfs.target.clone().into(), kind });
-        }
-        Wanted::Bind(_) => "RUN --mount=type=bind",
-        Wanted::Cache(_) => "RUN --mount=type=cache",
-        Wanted::Secret(_) => "RUN --mount=type=secret",
-        Wanted::Ssh(_) => "RUN --mount=type=ssh",
-    };
-    Err(StepError::Unsupported { what, span: mount.span })
+    let tar = layers.claim_tar(layer);
+    LayerSource { chain, open: Box::new(move || tar.open().map_err(std::io::Error::other)) }
 }
 
 /// Makes lines of a command's output, one stream independent of the other.

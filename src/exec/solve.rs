@@ -1,8 +1,8 @@
 //! From a graph to layers: every step once, independent ones side by side.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
@@ -17,7 +17,8 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
-    BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
+    BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
+    WorkingDirectoryStep,
 };
 use crate::image::Time;
 use crate::layer::Digest;
@@ -57,6 +58,17 @@ pub struct Solver {
     settings: SolverSettings,
     /// Digests of files of contexts that were read already.
     digests: Mutex<HashMap<(Option<String>, PathBuf), Digest>>,
+    /// What the steps of this build came to, by key: stages often begin alike, and what they have in common is to be
+    /// done once, and at one time.
+    done: Mutex<HashMap<Digest, Arc<Mutex<Option<Done>>>>>,
+}
+
+/// A step's layer, and when it was made.
+type Done = (ImageLayer, Time);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks protect is only ever replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A step that is being carried out: clones wait for the same result.
@@ -65,7 +77,7 @@ pub type Solution = Shared<BoxFuture<'static, Result<Arc<FileSystem>, StepFailur
 impl Solver {
     /// A solver.
     pub fn new(settings: SolverSettings) -> Arc<Self> {
-        Arc::new(Self { settings, digests: Mutex::default() })
+        Arc::new(Self { settings, digests: Mutex::default(), done: Mutex::default() })
     }
 
     pub(super) fn settings(&self) -> &SolverSettings {
@@ -80,10 +92,12 @@ impl Solver {
     /// The solutions of all steps; none begins before it is waited for.
     pub fn solve(self: &Arc<Self>, graph: &Arc<Graph>, bases: &Arc<Bases>) -> Vec<Solution> {
         let mut solutions: Vec<Solution> = Vec::with_capacity(graph.steps.len());
+        let run_on = bases_that_are_run_on(graph);
         for (position, step) in graph.steps.iter().enumerate() {
             let inputs: BTreeMap<StepId, Solution> =
                 inputs(step).into_iter().map(|id| (id, solutions[id.position()].clone())).collect();
             let (solver, graph, bases) = (Arc::clone(self), Arc::clone(graph), Arc::clone(bases));
+            let is_run_on = matches!(&step.operation, Operation::Base(request) if run_on.contains(request));
             let solution = async move {
                 let step = &graph.steps[position];
                 let fail = |error| StepFailure {
@@ -91,20 +105,26 @@ impl Solver {
                     name: step.name.clone(),
                     error: Arc::new(error),
                 };
-                let mut solved = BTreeMap::new();
+                let mut results = BTreeMap::new();
                 let waiting = inputs.into_iter().map(|(id, solution)| async move { (id, solution.await) });
                 for (id, result) in join_all(waiting).await {
-                    solved.insert(id, result?);
+                    results.insert(id, result?);
                 }
                 if let Operation::Base(request) = &step.operation {
-                    return bases
+                    let base = bases
                         .get(request)
                         .map(|base| Arc::new(base_file_system(&request.source, &base.layers)))
-                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }));
+                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }))?;
+                    if is_run_on {
+                        solver.unpack_early(&base);
+                    }
+                    return Ok(base);
                 }
                 let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
-                let done =
-                    tokio::task::spawn_blocking(move || worker.carry_out(&work.steps[position], &solved));
+                let done = tokio::task::spawn_blocking(move || {
+                    let done = worker.carry_out(&work.steps[position], &results);
+                    done.map_err(|error| worker.cause(error, &results))
+                });
                 match done.await {
                     Ok(result) => result.map_err(fail),
                     Err(error) => Err(fail(error.into())),
@@ -113,6 +133,27 @@ impl Solver {
             solutions.push(solution.boxed().shared());
         }
         solutions
+    }
+
+    /// The reason behind an error: what looks like nonsense in a layer may be a download that went wrong.
+    fn cause(&self, error: StepError, inputs: &BTreeMap<StepId, Arc<FileSystem>>) -> StepError {
+        if !error.is_about_layers() || self.settings.cancel.is_cancelled() {
+            return error;
+        }
+        let layers: Vec<ImageLayer> = inputs.values().flat_map(|input| input.layers()).collect();
+        self.settings.layers.damage(&layers).map_or(error, StepError::Layer)
+    }
+
+    /// Begins to unpack a base for a RUN. A base that was seen before may have RUNs whose results are known, and is
+    /// unpacked when one turns out not to be.
+    fn unpack_early(self: &Arc<Self>, base: &FileSystem) {
+        let layers = &self.settings.layers;
+        if base.own_layers().iter().all(|layer| layers.store().has_layer_index(layer.layer.diff_id)) {
+            return;
+        }
+        let Some(early) = self.settings.runner.announce(base, layers) else { return };
+        let solver = Arc::clone(self);
+        tokio::task::spawn_blocking(move || solver.settings.runner.unpack(early, &solver.settings));
     }
 
     /// Carries out one step whose inputs are known. Blocks.
@@ -132,9 +173,10 @@ impl Solver {
             Operation::WorkingDirectory(directory) => self.make_directory(step, directory, inputs),
             Operation::Run(run) => {
                 let below = input(inputs, run.parent)?;
-                let key = super::run::key(run, below.key(), self.settings.clock);
+                let shown = self.shown(run, inputs)?;
+                let key = self.settings.runner.key(run, &shown, below.key(), self.settings.clock);
                 self.layer_on(step, below, key, |below, activity| {
-                    self.settings.runner.run(run, below, &self.settings, activity)
+                    self.settings.runner.run(run, &shown, below, &self.settings, activity)
                 })
             }
         }
@@ -149,20 +191,45 @@ impl Solver {
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
         let activity = self.settings.events.begin(ActivityKind::Step, step.name.clone());
-        let store = self.settings.layers.store();
-        if self.settings.use_cache
-            && let Some(StepRecord { layer, created }) = store.step(key)?
-            && store.has_blob(&layer.descriptor)
-        {
-            activity.cached();
-            let layer = ImageLayer { layer, origin: Origin::Store };
-            return Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)));
-        }
-        let layer = make(below, &activity)?;
-        let created = self.settings.clock.created()?;
-        store.keep_step(key, &StepRecord { layer: layer.layer.clone(), created })?;
-        activity.done();
+        let slot = Arc::clone(lock(&self.done).entry(key).or_default());
+        // Held until the step is done: who has the same one waits for it here.
+        let mut done = lock(&slot);
+        let known = match &*done {
+            Some(known) => Some(known.clone()),
+            None if self.settings.use_cache => self.kept(key)?,
+            None => None,
+        };
+        let (layer, created) = match known {
+            Some(known) => {
+                activity.cached();
+                known
+            }
+            None => match make(below, &activity) {
+                Ok(layer) => {
+                    let created = self.settings.clock.created()?;
+                    let record = StepRecord { layer: layer.layer.clone(), created };
+                    self.settings.layers.store().keep_step(key, &record)?;
+                    activity.done();
+                    (layer, created)
+                }
+                Err(error) => {
+                    // A cancelled build takes away what steps stand on; that is not their failure.
+                    if !self.settings.cancel.is_cancelled() {
+                        activity.failed();
+                    }
+                    return Err(error);
+                }
+            },
+        };
+        *done = Some((layer.clone(), created));
         Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
+    }
+
+    /// What an earlier build has left of the step with this key.
+    fn kept(&self, key: Digest) -> Result<Option<Done>, StepError> {
+        let store = self.settings.layers.store();
+        let record = store.step::<StepRecord>(key)?.filter(|record| store.has_blob(&record.layer.descriptor));
+        Ok(record.map(|StepRecord { layer, created }| (ImageLayer { layer, origin: Origin::Store }, created)))
     }
 
     fn make_directory(
@@ -241,6 +308,18 @@ pub(super) fn input(
     id: StepId,
 ) -> Result<&Arc<FileSystem>, StepError> {
     inputs.get(&id).ok_or_else(|| StepError::NoContext { name: format!("step {}", id.position()) })
+}
+
+/// The base images on which something is executed, in whatever stage.
+fn bases_that_are_run_on(graph: &Graph) -> BTreeSet<&BaseRequest> {
+    let ids = (0..graph.steps.len()).map(StepId::new);
+    ids.filter(|id| matches!(graph.step(*id).operation, Operation::Run(_)))
+        .filter_map(|id| graph.chain(id).first().copied())
+        .filter_map(|id| match &graph.step(id).operation {
+            Operation::Base(request) => Some(request),
+            _ => None,
+        })
+        .collect()
 }
 
 /// An image's file system; its key is what it contains, not what it is called.

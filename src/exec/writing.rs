@@ -1,7 +1,6 @@
 //! Writing a layer into the store, and its index, in one pass.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -62,10 +61,4 @@ impl Write for NewLayer {
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
-}
-
-/// A temporary file or directory for a step, on the file system of the store.
-pub(super) fn temporary_directory(layers: &Layers) -> Result<tempfile::TempDir, StepError> {
-    let parent: PathBuf = layers.store().scratch().to_owned();
-    tempfile::tempdir_in(&parent).map_err(StepError::Write)
 }

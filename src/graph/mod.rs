@@ -176,6 +176,8 @@ pub struct RunStep {
     pub mounts: Vec<RunMount>,
     /// `--network`.
     pub network: Network,
+    /// The host name it sees.
+    pub hostname: String,
 }
 
 /// A here-document that is executed as a program.
@@ -190,7 +192,7 @@ pub struct Script {
 /// A mount of a [`RunStep`].
 #[derive(Debug, Clone)]
 pub struct RunMount {
-    /// What and where.
+    /// What and where. Targets are absolute and clean, and a cache has its whole id.
     pub mount: Mount,
     /// For those that have a `from`, and for binds of the context: whose files.
     pub from: Option<Files>,

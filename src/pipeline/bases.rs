@@ -32,17 +32,14 @@ impl<'a> Resolver<'a> {
     pub(super) async fn resolve(&self, request: &BaseRequest) -> Result<Base, BuildError> {
         let activity = self.events.begin(ActivityKind::Internal, format!("look up {}", request.source));
         let base = match &request.source {
-            BaseSource::Registry(image) => self.from_registry(image, &request.platform).await,
-            BaseSource::Layout { path, selector } => {
-                from_layout(path, selector.as_deref(), &request.platform)
-            }
+            BaseSource::Registry(image) => self.in_registry(image, &request.platform).await,
+            BaseSource::Layout { path, selector } => in_layout(path, selector.as_deref(), &request.platform),
         };
-        let base = base.map_err(|source| BuildError::Base { image: request.source.clone(), source })?;
-        activity.done();
-        Ok(base)
+        activity.end_with(&base);
+        base.map_err(|source| BuildError::Base { image: request.source.clone(), source: Box::new(source) })
     }
 
-    async fn from_registry(&self, image: &ImageRef, platform: &Platform) -> Result<Base, BaseError> {
+    async fn in_registry(&self, image: &ImageRef, platform: &Platform) -> Result<Base, BaseError> {
         let repository = self.layers.registries().repository(image.repository())?;
         let top = self.find(image, &repository).await?;
         let bytes = self.document(&top, &repository, MAX_MANIFEST).await?;
@@ -130,7 +127,7 @@ fn is_manifest(descriptor: &Descriptor) -> bool {
     media_type.contains("manifest") || media_type.contains("image.index")
 }
 
-fn from_layout(path: &Path, selector: Option<&str>, platform: &Platform) -> Result<Base, BaseError> {
+fn in_layout(path: &Path, selector: Option<&str>, platform: &Platform) -> Result<Base, BaseError> {
     let layout = Layout::open(path)?;
     let (_, manifest) = layout.image(&layout.resolve(selector)?, platform)?;
     let config = layout.read_blob(&manifest.config, MAX_CONFIG as u64)?;

@@ -1,12 +1,15 @@
 //! Why a build failed, and how that is said.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
+
+use annotate_snippets::{Group, Level, Renderer};
 
 use super::export::ExportError;
 use crate::context::ContextError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
-use crate::exec::{LayerError, StepError, StepFailure};
+use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
 use crate::graph::BaseSource;
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
 use crate::registry::{RegistryError, SettingsError};
@@ -35,7 +38,7 @@ pub enum BuildError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The `.dockerignore` makes no sense.
     #[error("`{}`: {reason}", path.display())]
@@ -51,6 +54,9 @@ pub enum BuildError {
     /// The context cannot be read.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// A secret or an agent cannot be had.
+    #[error(transparent)]
+    Supply(#[from] SupplyError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -64,11 +70,11 @@ pub enum BuildError {
         image: BaseSource,
         /// Why.
         #[source]
-        source: BaseError,
+        source: Box<BaseError>,
     },
     /// A step failed.
     #[error("{0}")]
-    Step(#[from] StepFailure),
+    Step(#[source] Box<StepFailure>),
     /// The image's config cannot be written.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -79,7 +85,7 @@ pub enum BuildError {
     #[error(transparent)]
     Layer(#[from] LayerError),
     /// A registry does not take the image.
-    #[error("cannot push")]
+    #[error(transparent)]
     Push(#[from] RegistryError),
     /// An output cannot be written.
     #[error("cannot write the image to `{}`", path.display())]
@@ -137,6 +143,12 @@ pub enum BaseError {
     Layout(#[from] LayoutError),
 }
 
+impl From<StepFailure> for BuildError {
+    fn from(failure: StepFailure) -> Self {
+        Self::Step(Box::new(failure))
+    }
+}
+
 impl BuildError {
     /// The exit code of a program that ends with this error: that of the command that failed, 130 after an
     /// interruption, else 1.
@@ -157,21 +169,58 @@ impl BuildError {
         match self {
             Self::Dockerfile(diagnostics) => diagnostics.render(colour),
             Self::Step(failure) => render_step(failure, colour),
-            error => format!("error: {}", chain(error)),
+            error => {
+                let text = error_line(&chain(error), colour);
+                let store = match error {
+                    Self::Store(store) | Self::Layer(LayerError::Store(store)) => store.advice(),
+                    _ => None,
+                };
+                match store.or_else(|| advice(error)) {
+                    Some(advice) => format!("{text}\n  = help: {advice}"),
+                    None => text,
+                }
+            }
         }
     }
+}
+
+/// `error: …` in the look of diagnostics.
+pub(crate) fn error_line(text: &str, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    // The title is the message alone: the library makes control characters in it visible.
+    renderer.render(&[Group::with_title(Level::ERROR.primary_title(text))])
+}
+
+/// What to do about a cause that deep layers meet, and that has nothing to do with what they were doing.
+fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let is_full = causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    });
+    is_full.then_some("the disk is full; free some space, or name another place with `--store DIR`")
 }
 
 fn render_step(failure: &StepFailure, colour: bool) -> String {
     let error = &*failure.error;
     let span = error.span().unwrap_or(failure.place.span);
     let code = match error {
-        StepError::Copy { .. } => Code::NotFound,
+        StepError::Copy { .. } | StepError::Ignored { .. } => Code::NotFound,
         StepError::Owner { .. } | StepError::Pattern { .. } => Code::InvalidValue,
+        StepError::Mount { .. } => Code::InvalidMount,
         StepError::Unsupported { .. } => Code::Unsupported,
         _ => Code::StepFailed,
     };
-    Diagnostic::error(code, chain(error), span).render(&failure.place.source, colour)
+    let diagnostic = Diagnostic::error(code, chain(error), span);
+    let store = match error {
+        StepError::Store(store) | StepError::Layer(LayerError::Store(store)) => store.advice(),
+        _ => None,
+    };
+    let diagnostic = match store.or_else(|| advice(error)) {
+        Some(advice) => diagnostic.advise(advice),
+        None => diagnostic,
+    };
+    diagnostic.render(&failure.place.source, colour)
 }
 
 /// An error and its causes, each once.

@@ -70,9 +70,9 @@ pub(super) async fn write(
         let activity = events.begin(ActivityKind::Export, format!("write {name} to {}", path.display()));
         let (output, layers, image, tags) =
             (output.clone(), layers.clone(), image.clone(), request.tags.clone());
-        let written = tokio::task::spawn_blocking(move || write_one(&output, &layers, &image, &tags));
-        written.await?.map_err(|source| BuildError::Export { path, source: Box::new(source) })?;
-        activity.done();
+        let written = tokio::task::spawn_blocking(move || write_one(&output, &layers, &image, &tags)).await?;
+        activity.end_with(&written);
+        written.map_err(|source| BuildError::Export { path, source: Box::new(source) })?;
     }
     Ok(())
 }

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::BuildError;
+use super::check::{self, Linter};
 use crate::context::Context;
 use crate::context::ignore::Ignore;
-use crate::dockerfile::{Dockerfile, Source, parse};
+use crate::dockerfile::{BaseImage, Diagnostic, Dockerfile, Source, parse};
 use crate::event::Events;
-use crate::graph::NamedContext;
-use crate::request::{BuildRequest, ContextSource, DockerfileSource};
-
-/// A Dockerfile that is longer than this is none.
-const MAX_DOCKERFILE: u64 = 16 << 20;
+use crate::graph::{Bases, Graph, NamedContext};
+use crate::request::{BuildRequest, ContextSource, DockerfileSource, MAX_DOCKERFILE};
 
 /// What a build reads from the user.
 #[derive(Debug)]
@@ -22,11 +20,36 @@ pub(super) struct Inputs {
     pub(super) dockerfile: Dockerfile,
     context: Option<(PathBuf, Ignore)>,
     named: BTreeMap<String, PathBuf>,
+    linter: Linter,
 }
 
 impl Inputs {
-    /// Reads and parses the Dockerfile, and the `.dockerignore` that belongs to it.
+    /// Reads and checks the Dockerfile, and the `.dockerignore` that belongs to it.
     pub(super) fn read(request: &BuildRequest, events: &Events) -> Result<Self, BuildError> {
+        let inputs = Self::open(request)?;
+        check::warn(&inputs.dockerfile.source, inputs.findings(BTreeMap::new()), events)?;
+        Ok(inputs)
+    }
+
+    /// Checks what depends on the base images of a plan.
+    pub(super) fn check_bases(
+        &self,
+        graph: &Graph,
+        bases: &Bases,
+        events: &Events,
+    ) -> Result<(), BuildError> {
+        let images = check::base_images(&self.dockerfile, graph, bases);
+        check::warn(&self.dockerfile.source, self.findings(images), events)
+    }
+
+    /// What the checks find that they have not found before.
+    pub(super) fn findings(&self, images: BTreeMap<usize, BaseImage>) -> Vec<Diagnostic> {
+        let ignore = self.context.as_ref().map(|(_, ignore)| ignore);
+        self.linter.find(&self.dockerfile, ignore, images)
+    }
+
+    /// Reads and parses, without a look at what may not be meant.
+    pub(super) fn open(request: &BuildRequest) -> Result<Self, BuildError> {
         let root = match &request.context {
             ContextSource::Directory(root) => Some(root.as_path()),
             ContextSource::Empty => None,
@@ -52,9 +75,7 @@ impl Inputs {
             }
         };
         let dockerfile = parse(Source::new(name, text)).map_err(BuildError::Dockerfile)?;
-        for warning in &dockerfile.warnings {
-            events.warn(warning.render(&dockerfile.source, true));
-        }
+        let linter = Linter::new(&dockerfile.source, request)?;
         let context = match root {
             Some(root) => Some((root.to_owned(), ignore_for(root, path.as_deref())?)),
             None => None,
@@ -63,7 +84,7 @@ impl Inputs {
             NamedContext::Directory(path) => Some((name.clone(), path.clone())),
             _ => None,
         });
-        Ok(Self { dockerfile, context, named: named.collect() })
+        Ok(Self { dockerfile, context, named: named.collect(), linter })
     }
 
     /// Lists the files of all contexts.

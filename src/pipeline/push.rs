@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use futures_util::future::try_join_all;
+use tokio::task::JoinSet;
 
 use super::BuildError;
 use super::image::WholeImage;
@@ -18,19 +19,12 @@ use crate::request::{BuildRequest, Output};
 /// The pushes of one build.
 pub(super) struct Pushes {
     tags: Vec<ImageRef>,
+    /// Those of one registry stand together.
     repositories: Vec<Repository>,
     layers: Layers,
     events: Events,
     /// Layers on their way. Dropping aborts them.
-    running: Vec<Sending>,
-}
-
-struct Sending(JoinHandle<Result<(), BuildError>>);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    running: JoinSet<Result<(), BuildError>>,
 }
 
 impl Pushes {
@@ -46,54 +40,69 @@ impl Pushes {
             .into_iter()
             .map(|name| layers.registries().repository(name))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { tags, repositories, layers: layers.clone(), events: events.clone(), running: Vec::new() })
+        let (layers, events, running) = (layers.clone(), events.clone(), JoinSet::new());
+        Ok(Self { tags, repositories, layers, events, running })
     }
 
     /// Sends each layer of the image as soon as its step is done.
     pub(super) fn follow(&mut self, graph: &Graph, solutions: &[Solution]) {
         for step in graph.chain(graph.result) {
-            for repository in &self.repositories {
+            let of_registry = |a: &Repository, b: &Repository| a.name().registry() == b.name().registry();
+            for repositories in self.repositories.chunk_by(of_registry) {
                 let solution = solutions[step.position()].clone();
-                let (repository, layers, events) =
-                    (repository.clone(), self.layers.clone(), self.events.clone());
-                self.running.push(Sending(tokio::spawn(async move {
+                let repositories = repositories.to_vec();
+                let (layers, events) = (self.layers.clone(), self.events.clone());
+                self.running.spawn(async move {
                     // A step that fails is reported by who waits for the image.
                     let Ok(solved) = solution.await else { return Ok(()) };
                     let sent = solved
                         .own_layers()
                         .iter()
-                        .map(|layer| send_layer(&repository, layer, &layers, &events));
-                    futures_util::future::try_join_all(sent).await.map(|_| ())
-                })));
+                        .map(|layer| spread_layer(&repositories, layer, &layers, &events));
+                    try_join_all(sent).await.map(|_| ())
+                });
             }
         }
     }
 
-    /// Waits for the layers, then sends what names them, and last the tags.
-    pub(super) async fn finish(mut self, image: &WholeImage) -> Result<Vec<ImageRef>, BuildError> {
-        if self.tags.is_empty() {
-            return Ok(Vec::new());
+    /// Waits for the first push that fails; forever, if all go well.
+    pub(super) async fn failure(&mut self) -> BuildError {
+        while let Some(ended) = self.running.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(error) => return error.into(),
+            }
         }
-        for sending in &mut self.running {
-            (&mut sending.0).await??;
+        std::future::pending().await
+    }
+
+    /// Waits for the layers, then sends what names them.
+    pub(super) async fn complete(&mut self, image: &WholeImage) -> Result<(), BuildError> {
+        while let Some(ended) = self.running.join_next().await {
+            ended??;
         }
         let documents = self.repositories.iter().map(|repository| send_documents(repository, image));
-        futures_util::future::try_join_all(documents).await?;
-        let named = self.tags.iter().map(|tag| self.name(tag, image));
-        futures_util::future::try_join_all(named).await?;
+        try_join_all(documents).await?;
+        Ok(())
+    }
+
+    /// Gives the image its tags, after which others find it.
+    pub(super) async fn name(&self, image: &WholeImage) -> Result<Vec<ImageRef>, BuildError> {
+        try_join_all(self.tags.iter().map(|tag| self.put_tag(tag, image))).await?;
         Ok(self.tags.iter().map(|tag| tag.with_digest(image.descriptor.digest)).collect())
     }
 
-    async fn name(&self, tag: &ImageRef, image: &WholeImage) -> Result<(), BuildError> {
+    async fn put_tag(&self, tag: &ImageRef, image: &WholeImage) -> Result<(), BuildError> {
         let Some(repository) = self.repositories.iter().find(|found| found.name() == tag.repository()) else {
             return Ok(());
         };
         let activity = self.events.begin(ActivityKind::Push, format!("push {tag}"));
         let bytes = image.index.as_ref().unwrap_or(&image.platforms[0].manifest_bytes);
-        repository
-            .put_manifest(&tag.selector(), &image.descriptor.media_type, Bytes::from(bytes.clone()))
-            .await?;
-        activity.done();
+        let bytes = Bytes::from(bytes.clone());
+        let put = repository.put_manifest(&tag.selector(), &image.descriptor.media_type, bytes).await;
+        activity.end_with(&put);
+        put?;
         Ok(())
     }
 }
@@ -112,10 +121,29 @@ async fn send_documents(repository: &Repository, image: &WholeImage) -> Result<(
     Ok(())
 }
 
+/// Makes sure that the repositories, all of one registry, have a layer: one is sent it, the others take it from there.
+async fn spread_layer(
+    repositories: &[Repository],
+    layer: &ImageLayer,
+    layers: &Layers,
+    events: &Events,
+) -> Result<(), BuildError> {
+    let Some((first, others)) = repositories.split_first() else { return Ok(()) };
+    let mut neighbours = match &layer.origin {
+        Origin::Registry(name) => layers.registries().names(name),
+        Origin::Store | Origin::Layout(_) => Vec::new(),
+    };
+    send_layer(first, layer, &neighbours, layers, events).await?;
+    neighbours.insert(0, first.name().clone());
+    let sent = others.iter().map(|other| send_layer(other, layer, &neighbours, layers, events));
+    try_join_all(sent).await.map(|_| ())
+}
+
 /// Makes sure that the repository has a layer: it may have it, take it from a neighbour, or be sent it.
 async fn send_layer(
     repository: &Repository,
     layer: &ImageLayer,
+    neighbours: &[RepoName],
     layers: &Layers,
     events: &Events,
 ) -> Result<(), BuildError> {
@@ -123,15 +151,15 @@ async fn send_layer(
     let hex = descriptor.digest.hex();
     let activity =
         events.begin(ActivityKind::Push, format!("push layer {} to {}", &hex[..12], repository.name()));
-    let neighbours = match &layer.origin {
-        Origin::Registry(name) => vec![name.clone()],
-        _ => Vec::new(),
-    };
     // Bytes that neither side needs are never moved: the blob is fetched only when it has to be sent.
     let blob = LazyBlob { layers: layers.clone(), layer: layer.clone() };
-    match repository.upload(descriptor, blob, &neighbours).await? {
-        Uploaded::AlreadyThere | Uploaded::Mounted => activity.cached(),
-        Uploaded::Sent => activity.done(),
+    match repository.upload(descriptor, blob, neighbours).await {
+        Ok(Uploaded::AlreadyThere | Uploaded::Mounted) => activity.cached(),
+        Ok(Uploaded::Sent) => activity.done(),
+        Err(error) => {
+            activity.failed();
+            return Err(error.into());
+        }
     }
     Ok(())
 }

@@ -58,14 +58,17 @@ fn is_loopback(host: &str) -> bool {
 }
 
 impl Clients {
-    /// Makes the clients of all hosts with certificates at once, so that mistakes show before the build.
+    /// Reads the files of all certificates at once, so that mistakes show before the build. Clients are made when they
+    /// are needed: a build that talks to nobody, or in plain HTTP, never reads the system's authorities.
     pub(super) fn new(settings: RegistrySettings) -> Result<Self, SettingsError> {
-        let clients = Self { settings, made: Mutex::new(HashMap::new()) };
-        let settings = &clients.settings;
-        for host in settings.certificates.keys().chain(settings.client_certificates.keys()) {
-            clients.client(host, false)?;
+        for (host, path) in &settings.certificates {
+            certificates(host, path)?;
         }
-        Ok(clients)
+        for (host, own) in &settings.client_certificates {
+            certificates(host, &own.certificate)?;
+            private_key(host, &own.key)?;
+        }
+        Ok(Self { settings, made: Mutex::new(HashMap::new()) })
     }
 
     /// The client for `host`, for plain HTTP or TLS.
@@ -121,8 +124,7 @@ impl Clients {
         match self.settings.client_certificates.get(host) {
             Some(own) => {
                 let chain = certificates(host, &own.certificate)?;
-                let key = PrivateKeyDer::from_pem_file(&own.key)
-                    .map_err(|source| unreadable(host, &own.key, source))?;
+                let key = private_key(host, &own.key)?;
                 builder.with_client_auth_cert(chain, key).map_err(failed)
             }
             None => Ok(builder.with_no_client_auth()),
@@ -157,6 +159,10 @@ fn certificates(host: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
         return Err(SettingsError::NoCertificate { host: host.to_owned(), path: path.to_owned() });
     }
     Ok(certificates)
+}
+
+fn private_key(host: &str, path: &Path) -> Result<PrivateKeyDer<'static>, SettingsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| unreadable(host, path, source))
 }
 
 fn unreadable(host: &str, path: &Path, source: pem::Error) -> SettingsError {

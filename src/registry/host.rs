@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
-use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -37,7 +37,6 @@ pub(super) struct Host {
     name: String,
     base: Url,
     clients: Arc<Clients>,
-    client: Client,
     authenticator: Authenticator,
     lanes: Lanes,
     meter: Meter,
@@ -89,7 +88,6 @@ impl Host {
             return Err(invalid());
         }
         Ok(Self {
-            client: clients.client(name, scheme == "http")?,
             authenticator: Authenticator::new(name, credentials),
             lanes: Lanes::new(settings.concurrency),
             meter: Meter::default(),
@@ -259,13 +257,10 @@ impl Host {
 
     fn request(&self, call: &Call<'_>, url: &Url, grant: Option<&Grant>) -> Result<RequestBuilder, Problem> {
         self.meter.request();
-        let client = if self.is_own(url) {
-            self.client.clone()
-        } else {
-            self.clients
-                .client(&authority(url), url.scheme() == "http")
-                .map_err(|source| Problem::Settings { source })?
-        };
+        // The settings for this registry are for the name by which it is known here.
+        let host = if self.is_own(url) { self.name.clone() } else { authority(url) };
+        let client = self.clients.client(&host, url.scheme() == "http");
+        let client = client.map_err(|source| Problem::Settings { source })?;
         let request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
         Ok(match grant {
             Some(grant) if self.is_own(url) => request.header(AUTHORIZATION, &grant.header),

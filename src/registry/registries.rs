@@ -49,12 +49,8 @@ impl Registries {
         let mut pulled_from = Vec::new();
         let mirrors = self.shared.settings.mirrors.get(upstream).map(Vec::as_slice).unwrap_or_default();
         for mirror in mirrors {
-            let path = match &mirror.prefix {
-                Some(prefix) => format!("{prefix}/{}", name.path()),
-                None => name.path().to_owned(),
-            };
             let host = self.host(canonical(&mirror.host))?;
-            pulled_from.push(Endpoint { host, path, upstream: Some(upstream.to_owned()) });
+            pulled_from.push(Endpoint { host, path: mirror.path(name), upstream: Some(upstream.to_owned()) });
         }
         if mirrors.is_empty() || !self.shared.settings.only_mirrors {
             pulled_from.push(upstream_endpoint.clone());
@@ -68,6 +64,15 @@ impl Registries {
         let host = url.host_str().unwrap_or_default();
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         self.shared.clients.client(&host, url.scheme() == "http")
+    }
+
+    /// The names under which the repository's blobs may be found: at mirrors, then its own. A blob can be mounted from
+    /// each of them into other repositories of the same registry.
+    pub fn names(&self, name: &RepoName) -> Vec<RepoName> {
+        let mirrors = self.shared.settings.mirrors.get(canonical(name.registry()));
+        let mirrors = mirrors.map(Vec::as_slice).unwrap_or_default();
+        let mirrored = mirrors.iter().map(|mirror| RepoName::new(&mirror.host, mirror.path(name)));
+        mirrored.chain([name.clone()]).collect()
     }
 
     /// What went over the wire so far, per registry. Downloads that a registry redirected elsewhere count for it.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registries::canonical;
 use super::retry::RetryPolicy;
+use crate::image::RepoName;
 
 /// Everything about reaching registries that is not a credential.
 ///
@@ -126,6 +127,14 @@ impl Mirror {
         match text.split_once('/') {
             Some((host, prefix)) => Self { host: host.to_owned(), prefix: Some(prefix.to_owned()) },
             None => Self { host: text.to_owned(), prefix: None },
+        }
+    }
+
+    /// Where `name` is found at this mirror.
+    pub(super) fn path(&self, name: &RepoName) -> String {
+        match &self.prefix {
+            Some(prefix) => format!("{prefix}/{}", name.path()),
+            None => name.path().to_owned(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Blobs on their way into the store, read while they arrive.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -35,7 +37,23 @@ struct State {
 #[derive(Debug, Clone)]
 enum End {
     Whole,
-    Broken(String),
+    Broken(Failure),
+}
+
+/// Why a blob does not come: one error for all who wait for it.
+#[derive(Debug, Clone)]
+struct Failure(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }
 
 impl Store {
@@ -68,25 +86,35 @@ impl Incoming {
         Ok(())
     }
 
-    /// Gives the blob its name in the store. The caller has checked its digest.
+    /// Gives the blob its name in the store. The caller has checked its digest, and passes on an error with
+    /// [`Incoming::fail`].
     pub fn finish(&self) -> Result<(), StoreError> {
         let mut state = self.state();
         let Some(file) = state.file.take() else { return Ok(()) };
-        let result = persist(file, &self.target);
-        state.end = Some(match &result {
-            Ok(()) => End::Whole,
-            Err(error) => End::Broken(error.to_string()),
-        });
+        persist(file, &self.target)?;
+        state.end = Some(End::Whole);
         self.changed.notify_all();
-        result
+        Ok(())
     }
 
-    /// Gives up: followers get an error with this reason.
-    pub fn fail(&self, reason: &str) {
+    /// Gives up: followers get this error.
+    pub fn fail(&self, error: impl Into<Box<dyn Error + Send + Sync>>) {
         let mut state = self.state();
         state.file = None;
-        state.end.get_or_insert_with(|| End::Broken(reason.to_owned()));
+        state.end.get_or_insert_with(|| End::Broken(Failure(Arc::from(error.into()))));
         self.changed.notify_all();
+    }
+
+    /// Waits until all is here, or will never be. Blocks.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut state = self.state();
+        loop {
+            match &state.end {
+                Some(End::Broken(failure)) => return Err(io::Error::other(failure.clone())),
+                Some(End::Whole) => return Ok(()),
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
     }
 
     /// Reads the blob from its beginning, waiting for what has not arrived yet.
@@ -115,7 +143,7 @@ impl IncomingReader {
         let mut state = self.incoming.state();
         loop {
             match &state.end {
-                Some(End::Broken(reason)) => return Err(io::Error::other(reason.clone())),
+                Some(End::Broken(failure)) => return Err(io::Error::other(failure.clone())),
                 Some(End::Whole) => return Ok(state.written - self.position),
                 None if state.written > self.position => return Ok(state.written - self.position),
                 None => {
@@ -176,5 +204,6 @@ mod tests {
         let mut reader = incoming.follow().unwrap();
         incoming.fail("the line went dead");
         assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap_err().to_string(), "the line went dead");
+        assert_eq!(incoming.wait().unwrap_err().to_string(), "the line went dead");
     }
 }

@@ -37,7 +37,7 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refuses something.
-    #[error("cannot {action} `{}` in the store{}", path.display(), full_disk_advice(source))]
+    #[error("cannot {action} `{}` in the store", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -66,18 +66,20 @@ pub enum StoreError {
     },
 }
 
-/// What to do about a full disk, to be put behind a message; empty for other errors.
-fn full_disk_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": the disk is full; free some space, or name another place with `--store DIR`"
-        }
-        io::ErrorKind::PermissionDenied => ": name a directory that can be written to with `--store DIR`",
-        _ => "",
-    }
-}
-
 impl StoreError {
+    /// What the user can do about it, if that is known.
+    pub fn advice(&self) -> Option<&'static str> {
+        use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            Self::Io { source, .. } => {
+                let kind = source.kind();
+                matches!(kind, PermissionDenied | ReadOnlyFilesystem | NotADirectory)
+                    .then_some("name a directory that can be written to with `--store DIR`")
+            }
+            _ => None,
+        }
+    }
+
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
@@ -112,6 +114,12 @@ impl Store {
         self.scratch.path()
     }
 
+    /// Removes what is in [`Store::scratch`], and the directory itself: for the end of a process whose threads may
+    /// not end with it. Nothing can be written to the store any more.
+    pub(crate) fn discard_scratch(&self) {
+        self.scratch.discard();
+    }
+
     /// The kept index of a layer.
     pub fn layer_index(&self, diff_id: DiffId) -> Result<Option<LayerIndex>, StoreError> {
         let path = self.index_path(diff_id);
@@ -123,6 +131,11 @@ impl Store {
         LayerIndex::read_from(io::BufReader::new(file))
             .map(Some)
             .map_err(|source| StoreError::Index { path, source })
+    }
+
+    /// Whether the index of a layer is kept.
+    pub fn has_layer_index(&self, diff_id: DiffId) -> bool {
+        self.index_path(diff_id).exists()
     }
 
     /// Keeps the index of a layer.

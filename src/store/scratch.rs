@@ -1,6 +1,7 @@
 //! Temporary files that do not outlive their process, however it ends.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
@@ -38,10 +39,23 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Removes the directory.
+    pub(super) fn discard(&self) {
+        // A thread that still writes may put a file into the directory while it is being emptied. What cannot be
+        // removed now is removed by the next process that opens the store.
+        for _ in 0..10 {
+            match std::fs::remove_dir_all(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => return,
+            }
+        }
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next process that opens the store.
-        let _ = std::fs::remove_dir_all(&self.path);
+        self.discard();
     }
 }
 
@@ -55,8 +69,7 @@ fn sweep(parent: &Path) -> Result<(), StoreError> {
         let dead = match File::open(path.join(LOCK)) {
             Ok(lock) => match lock.try_lock() {
                 Ok(()) => true,
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(_)) => false,
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
             },
             Err(_) => false,
         };

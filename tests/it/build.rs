@@ -1,5 +1,14 @@
 //! `cooper build`, from the outside.
 
+mod command_line;
+mod interrupted;
+mod offline;
+mod pull;
+mod push;
+mod refused;
+mod reproducible;
+mod sample_app;
+
 use crate::support::Build;
 
 #[test]

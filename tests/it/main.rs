@@ -4,6 +4,11 @@
 
 mod add;
 mod build;
+mod check;
+mod compatibility;
+mod differential;
+mod fuzz;
+mod mounts;
 mod pods;
 mod registry;
 mod registry_client;

@@ -5,6 +5,7 @@
 
 mod binary;
 mod bundle;
+mod mounts;
 mod variant;
 
 use std::fmt::Write as _;

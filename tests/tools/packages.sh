@@ -48,6 +48,7 @@ need_group() {
             [ -x /usr/lib/podman/netavark ] || optional+=(netavark)
             need curl curl
             need jq jq
+            need ssh-agent openssh-client
             ;;
         *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
     esac

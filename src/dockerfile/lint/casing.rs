@@ -65,7 +65,8 @@ fn check_stage(source: &Source, stage: &Stage, found: &mut Vec<Diagnostic>) {
         let written = source.slice(name.span);
         if written != name.text {
             let message = format!("Stage name '{written}' should be lowercase");
-            found.push(Diagnostic::warning(Code::StageNameCasing, message, name.span));
+            let advice = format!("write `{}`; stages are found in any case", name.text);
+            found.push(Diagnostic::warning(Code::StageNameCasing, message, name.span).advise(advice));
         }
     }
 }

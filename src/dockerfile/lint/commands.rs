@@ -48,7 +48,8 @@ fn check_instruction(located: &Located<Instruction>, state: &mut State, found: &
                 "JSON arguments recommended for {} to prevent unintended behavior related to OS signals",
                 located.value.keyword()
             );
-            found.push(Diagnostic::warning(Code::JSONArgsRecommended, message, located.span));
+            let advice = format!(r#"write {} ["program", "argument"]"#, located.value.keyword());
+            found.push(Diagnostic::warning(Code::JSONArgsRecommended, message, located.span).advise(advice));
         }
         Instruction::Maintainer(author) => {
             let message = "Maintainer instruction is deprecated in favor of using label";
@@ -76,7 +77,10 @@ fn check_workdir(path: &Word, state: State, found: &mut Vec<Diagnostic>) {
     if !state.workdir && !text.starts_with(['/', '$']) {
         let message =
             format!("Relative workdir {text:?} can have unexpected results if the base image changes");
-        found.push(Diagnostic::warning(Code::WorkdirRelativePath, message, path.span));
+        found.push(
+            Diagnostic::warning(Code::WorkdirRelativePath, message, path.span)
+                .advise("begin it with `/`, or with the directory it is meant to be in"),
+        );
     }
 }
 
@@ -87,7 +91,11 @@ fn check_port(port: &Word, found: &mut Vec<Diagnostic>) {
             "EXPOSE instruction should not define an IP address or host-port mapping, found '{}'",
             port.text
         );
-        found.push(Diagnostic::warning(Code::ExposeInvalidFormat, message, port.span));
+        found.push(
+            Diagnostic::warning(Code::ExposeInvalidFormat, message, port.span).advise(
+                "name the port alone; addresses and host ports are given when a container is started",
+            ),
+        );
     }
 }
 
@@ -104,6 +112,9 @@ fn check_once(located: &Located<Instruction>, latest: &mut Latest, found: &mut V
             "Multiple {} instructions should not be used in the same stage because only the last one will be used",
             located.value.keyword()
         );
-        found.push(Diagnostic::warning(Code::MultipleInstructionsDisallowed, message, earlier));
+        found.push(
+            Diagnostic::warning(Code::MultipleInstructionsDisallowed, message, earlier)
+                .advise("delete all but the last one"),
+        );
     }
 }

@@ -37,7 +37,10 @@ fn check_path(verb: &str, path: &Word, ignore: &Ignore, found: &mut Vec<Diagnost
     if ignore.excludes(&cleaned) {
         let message =
             format!("Attempting to {verb} file {:?} that is excluded by .dockerignore", cleaned.display());
-        found.push(Diagnostic::warning(Code::CopyIgnoredFile, message, path.span));
+        found.push(
+            Diagnostic::warning(Code::CopyIgnoredFile, message, path.span)
+                .advise("take it out of .dockerignore, or take it in again with a line `!path` there"),
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! BuildKit's checks: what is valid but probably not meant.
 //!
 //! The rules have BuildKit's names and messages, and `# check=` at the top of a file or right above an instruction
-//! turns them off. What only planning knows (`InvalidBaseImagePlatform`) is reported by the graph.
+//! turns them off. Two rules need to know the base images: they are silent about images that are not given.
 
 mod casing;
 mod commands;
@@ -22,6 +22,7 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::directive::{Check, check_comment};
 use super::source::Span;
 use crate::context::ignore::Ignore;
+use crate::image::Platform;
 
 /// What the checks may know besides the Dockerfile.
 #[derive(Debug, Clone, Default)]
@@ -32,9 +33,20 @@ pub struct LintOptions<'a> {
     pub ignore: Option<&'a Ignore>,
     /// The build argument `BUILDKIT_DOCKERFILE_CHECK`; it replaces the `# check=` at the top of the file.
     pub check: Option<Check>,
-    /// The variables that base images set, by the index of the stage that begins with the image. A stage whose
-    /// image is not among them is not checked for `UndefinedVar`.
-    pub base_variables: BTreeMap<usize, BTreeSet<String>>,
+    /// The images, by the index of the stage that begins with one. A stage whose image is not among them is not
+    /// checked for `UndefinedVar` and `InvalidBaseImagePlatform`.
+    pub bases: BTreeMap<usize, BaseImage>,
+}
+
+/// What the checks look at in a base image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseImage {
+    /// The names of its variables.
+    pub variables: BTreeSet<String>,
+    /// What it is made for.
+    pub platform: Platform,
+    /// What was asked for.
+    pub wanted: Platform,
 }
 
 /// The warnings about a Dockerfile, in the order of their places. With `error=true` in force they are errors.
@@ -42,11 +54,11 @@ pub fn lint(dockerfile: &Dockerfile, options: &LintOptions<'_>) -> Vec<Diagnosti
     let mut found = dockerfile.warnings.clone();
     let globals = globals::Globals::new(dockerfile, &options.build_args);
     casing::check(dockerfile, &mut found);
-    stages::check(dockerfile, &globals, &mut found);
+    stages::check(dockerfile, &globals, &options.bases, &mut found);
     commands::check(dockerfile, &globals, &mut found);
     descriptions::check(dockerfile, &mut found);
     secrets::check(dockerfile, &mut found);
-    variables::check(dockerfile, &globals, &options.base_variables, &mut found);
+    variables::check(dockerfile, &globals, &options.bases, &mut found);
     if let Some(ignore) = options.ignore {
         ignored::check(dockerfile, ignore, &mut found);
     }
@@ -54,15 +66,15 @@ pub fn lint(dockerfile: &Dockerfile, options: &LintOptions<'_>) -> Vec<Diagnosti
 }
 
 /// BuildKit's summary of warnings that are errors, if there are some.
-pub fn lint_violation(diagnostics: &[Diagnostic]) -> Option<String> {
+pub fn lint_violation(diagnostics: &[Diagnostic]) -> Option<Diagnostic> {
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let rules: BTreeSet<&str> = errors.map(|diagnostic| diagnostic.code.name()).collect();
     let rules: Vec<&str> = rules.into_iter().collect();
     if rules.is_empty() {
-        None
-    } else {
-        Some(format!("lint violation found for rules: {}", rules.join(", ")))
+        return None;
     }
+    let message = format!("lint violation found for rules: {}", rules.join(", "));
+    Some(Diagnostic { span: None, ..Diagnostic::error(Code::LintViolation, message, Span::default()) })
 }
 
 /// The warnings that are not turned off, sorted, with the severity in force.

@@ -1,7 +1,8 @@
 //! `FROM` lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::BaseImage;
 use super::globals::{Base, Globals};
 use crate::dockerfile::ast::{Dockerfile, Stage};
 use crate::dockerfile::code::Code;
@@ -12,7 +13,12 @@ use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::word::Word;
 use crate::image::{ImageRef, Platform};
 
-pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<Diagnostic>) {
+pub(super) fn check(
+    dockerfile: &Dockerfile,
+    globals: &Globals,
+    bases: &BTreeMap<usize, BaseImage>,
+    found: &mut Vec<Diagnostic>,
+) {
     let escape = dockerfile.directives.escape;
     let mut names = BTreeSet::new();
     for stage in &dockerfile.stages {
@@ -25,6 +31,23 @@ pub(super) fn check(dockerfile: &Dockerfile, globals: &Globals, found: &mut Vec<
             check_arguments(platform, globals, escape, found);
             check_platform(platform, stage, found);
         }
+        if let (Base::Image(name), Some(image)) = (globals.base(stage), bases.get(&stage.index)) {
+            check_image(name, image, stage, found);
+        }
+    }
+}
+
+/// `InvalidBaseImagePlatform`. Variants and versions are not compared: machines run those of their elders.
+fn check_image(name: &str, image: &BaseImage, stage: &Stage, found: &mut Vec<Diagnostic>) {
+    let (actual, wanted) = (&image.platform, &image.wanted);
+    if actual.os() != wanted.os() || actual.architecture() != wanted.architecture() {
+        let message = format!(
+            "Base image {name} was pulled with platform \"{actual}\", expected \"{wanted}\" for current build"
+        );
+        found.push(
+            Diagnostic::warning(Code::InvalidBaseImagePlatform, message, stage.base.span)
+                .advise("programs of another platform do not run here; is there an image for this one?"),
+        );
     }
 }
 
@@ -60,6 +83,7 @@ fn check_arguments(word: &Word, globals: &Globals, escape: Escape, found: &mut V
 /// `InvalidDefaultArgInFrom`.
 fn check_default(stage: &Stage, globals: &Globals, found: &mut Vec<Diagnostic>) {
     if let Base::Image(name) = globals.default_base(stage)
+        && !name.starts_with("oci-layout://")
         && name.parse::<ImageRef>().is_err()
     {
         let message =
@@ -75,13 +99,19 @@ fn check_platform(platform: &Word, stage: &Stage, found: &mut Vec<Diagnostic>) {
         let message = format!(
             "Setting platform to predefined {text} in FROM is redundant as this is the default behavior"
         );
-        found.push(Diagnostic::warning(Code::RedundantTargetPlatform, message, platform.span));
+        found.push(
+            Diagnostic::warning(Code::RedundantTargetPlatform, message, platform.span)
+                .advise("leave the flag out"),
+        );
     }
     let Ok(constant) = text.parse::<Platform>() else { return };
     // A stage that says in its name what it is for is meant so.
     let named = |part: &str| stage.name.as_ref().is_some_and(|name| name.text.contains(part));
     if !named(constant.os()) && !named(constant.architecture()) {
         let message = format!("FROM --platform flag should not use constant value {text:?}");
-        found.push(Diagnostic::warning(Code::FromPlatformFlagConstDisallowed, message, platform.span));
+        found.push(
+            Diagnostic::warning(Code::FromPlatformFlagConstDisallowed, message, platform.span)
+                .advise("leave it to `--platform` on the command line, or use $BUILDPLATFORM"),
+        );
     }
 }

@@ -112,10 +112,42 @@ fn says_it_in_the_known_words() {
     );
 }
 
+/// An image that sets `JAVA_HOME`.
+fn image(platform: &str, wanted: &str) -> BaseImage {
+    BaseImage {
+        variables: BTreeSet::from(["JAVA_HOME".to_owned()]),
+        platform: platform.parse().unwrap(),
+        wanted: wanted.parse().unwrap(),
+    }
+}
+
+#[test]
+fn compares_platforms_of_bases() {
+    for (actual, wanted, warns) in [
+        ("linux/amd64", "linux/amd64", false),
+        ("linux/arm64/v8", "linux/arm64", false),
+        ("linux/arm/v6", "linux/arm/v7", false),
+        ("linux/amd64", "linux/arm64", true),
+        ("windows/amd64", "linux/amd64", true),
+    ] {
+        let options =
+            LintOptions { bases: BTreeMap::from([(0, image(actual, wanted))]), ..LintOptions::default() };
+        let expected: &[_] = if warns { &[("InvalidBaseImagePlatform", "java:21".to_owned())] } else { &[] };
+        assert_eq!(rules("FROM java:21", &options), expected, "{actual}, {wanted}");
+    }
+    let options = LintOptions {
+        bases: BTreeMap::from([(0, image("linux/amd64", "linux/arm64"))]),
+        ..LintOptions::default()
+    };
+    let dockerfile = crate::dockerfile::parse(Source::new("Dockerfile", "ARG V=21\nFROM java:$V")).unwrap();
+    let expected = "Base image java:21 was pulled with platform \"linux/amd64\", expected \"linux/arm64\" for current build";
+    assert_eq!(lint(&dockerfile, &options)[0].message, expected);
+}
+
 #[test]
 fn uses_what_is_known_of_bases() {
     let options = LintOptions {
-        base_variables: BTreeMap::from([(0, BTreeSet::from(["JAVA_HOME".to_owned()]))]),
+        bases: BTreeMap::from([(0, image("linux/amd64", "linux/amd64"))]),
         ..LintOptions::default()
     };
     let text = "FROM java\nENV A=$JAVA_HOME B=$PATH C=$JAVA_HOM\nFROM other\nUSER $x";
@@ -154,7 +186,7 @@ fn honours_checks() {
     let errors = lint(&dockerfile, &none);
     assert!(errors.iter().all(|error| error.severity == Severity::Error));
     assert_eq!(
-        lint_violation(&errors).unwrap(),
+        lint_violation(&errors).unwrap().message,
         "lint violation found for rules: JSONArgsRecommended, WorkdirRelativePath"
     );
     // the build argument replaces the directive

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::BaseImage;
 use super::globals::{Base, Globals};
 use crate::dockerfile::ast::{Assignment, CopySource, Dockerfile, Instruction, Stage};
 use crate::dockerfile::code::Code;
@@ -20,13 +21,14 @@ pub fn undefined_variable<'a>(undefined: &Undefined, known: impl Iterator<Item =
     };
     let message = format!("Usage of undefined variable '${}'{hint}", undefined.name);
     Diagnostic::warning(Code::UndefinedVar, message, undefined.span)
+        .advise("set it with ENV or ARG in this stage; it counts as empty")
 }
 
 /// `UndefinedVar`, in the stages whose base's variables are known.
 pub(super) fn check(
     dockerfile: &Dockerfile,
     globals: &Globals,
-    base_variables: &BTreeMap<usize, BTreeSet<String>>,
+    bases: &BTreeMap<usize, BaseImage>,
     found: &mut Vec<Diagnostic>,
 ) {
     let escape = dockerfile.directives.escape;
@@ -35,7 +37,7 @@ pub(super) fn check(
     for stage in &dockerfile.stages {
         let start = match globals.parent(stage) {
             Some(parent) => ends.get(parent).cloned().flatten(),
-            None => base_names(stage, globals, base_variables),
+            None => base_names(stage, globals, bases),
         };
         let end = start.map(|mut names| {
             for located in &stage.instructions {
@@ -58,13 +60,9 @@ impl Variables for Names {
     }
 }
 
-fn base_names(
-    stage: &Stage,
-    globals: &Globals,
-    base_variables: &BTreeMap<usize, BTreeSet<String>>,
-) -> Option<Names> {
+fn base_names(stage: &Stage, globals: &Globals, bases: &BTreeMap<usize, BaseImage>) -> Option<Names> {
     let scratch = matches!(globals.base(stage), Base::Image(name) if name == "scratch");
-    let mut names = if scratch { BTreeSet::new() } else { base_variables.get(&stage.index)?.clone() };
+    let mut names = if scratch { BTreeSet::new() } else { bases.get(&stage.index)?.variables.clone() };
     names.insert("PATH".to_owned());
     Some(Names(names))
 }

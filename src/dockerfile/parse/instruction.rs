@@ -20,7 +20,8 @@ use crate::dockerfile::suggest::did_you_mean;
 use crate::dockerfile::value::{parse_port_spec, parse_signal};
 use crate::dockerfile::word::Word;
 
-const KEYWORDS: [&str; 18] = [
+/// The instructions, in capitals.
+pub const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
     "CMD",

@@ -12,6 +12,7 @@ mod words;
 use std::sync::Arc;
 
 use from::parse_from;
+pub use instruction::KEYWORDS;
 use instruction::{Reading, parse_instruction};
 
 use super::ast::{Dockerfile, Instruction, Located, Stage};
@@ -26,6 +27,16 @@ const MAX_ERRORS: usize = 100;
 
 /// Parses a Dockerfile. All errors that can be told apart are reported, not only the first.
 pub fn parse(source: Source) -> Result<Dockerfile, Diagnostics> {
+    let (dockerfile, errors) = parse_partly(source);
+    match Diagnostics::new(Arc::clone(&dockerfile.source), errors) {
+        Some(diagnostics) => Err(diagnostics),
+        None => Ok(dockerfile),
+    }
+}
+
+/// Parses what can be parsed, for checks of a Dockerfile with mistakes: without the instructions that the errors are
+/// about. There may be no stages.
+pub fn parse_partly(source: Source) -> (Dockerfile, Vec<Diagnostic>) {
     let source = Arc::new(source);
     let mut statements = Statements::new(source.text());
     let mut assembly = Assembly::default();
@@ -38,13 +49,10 @@ pub fn parse(source: Source) -> Result<Dockerfile, Diagnostics> {
     }
     assembly.check_complete(&source);
     let Assembly { globals, stages, errors, mut warnings, .. } = assembly;
-    if let Some(diagnostics) = Diagnostics::new(Arc::clone(&source), errors) {
-        return Err(diagnostics);
-    }
     warnings.append(&mut statements.warnings);
     warnings.sort_by_key(|warning| warning.span);
     let directives = statements.directives().clone();
-    Ok(Dockerfile { source, directives, globals, stages, warnings })
+    (Dockerfile { source, directives, globals, stages, warnings }, errors)
 }
 
 /// Parses a trigger from a base image's config; `source` is named like `ONBUILD of node:20`, and its text is the
@@ -111,8 +119,8 @@ impl Assembly {
             (value, Some(stage)) => {
                 stage.instructions.push(Located { span, keyword, text, comments, value });
             }
-            // The `FROM` before it was refused already.
-            (_, None) if self.began => {}
+            // The `FROM` before it was refused already, or what was meant to be one.
+            (_, None) if self.began || !self.errors.is_empty() => {}
             (value, None) => {
                 // Said once: the instructions after it are in the same position.
                 self.began = true;

@@ -48,7 +48,8 @@ fn parse_legacy(reading: &Reading<'_>, warnings: &mut Vec<Diagnostic>) -> Result
     let value = value.slice(value.text.len() - value.text.trim_start_matches(BLANKS).len()..value.text.len());
     let message =
         format!("\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format");
-    warnings.push(Diagnostic::warning(Code::LegacyKeyValueFormat, message, arguments.span));
+    let advice = format!("write {keyword} {}={:?}", name.text, value.text.trim_end());
+    warnings.push(Diagnostic::warning(Code::LegacyKeyValueFormat, message, arguments.span).advise(advice));
     Ok(Assignment { name, value })
 }
 

@@ -34,7 +34,7 @@ impl Archive {
     ///
     /// The uncompressed tar goes into a temporary file in `directory`, in the one pass that lists it.
     pub fn open(mut file: File, directory: &Path) -> Result<Option<Self>, ArchiveError> {
-        if !looks_like_tar(&mut file)? {
+        if !looks_like_tar(&mut file) {
             return Ok(None);
         }
         file.rewind()?;
@@ -53,9 +53,8 @@ impl Archive {
 }
 
 /// Whether there is at least one entry of a tar at the beginning. Something compressed that holds no tar is no archive.
-fn looks_like_tar(file: &mut File) -> io::Result<bool> {
-    let Ok(content) = decompress(file) else { return Ok(false) };
-    Ok(matches!(TarReader::of_archive(content).next_entry(), Ok(Some(_))))
+fn looks_like_tar(file: &mut File) -> bool {
+    decompress(file).is_ok_and(|content| matches!(TarReader::of_archive(content).next_entry(), Ok(Some(_))))
 }
 
 /// Reads, and writes what was read.

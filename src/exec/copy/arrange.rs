@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{CopyError, CopyRules};
+use crate::context::ignore::Level;
 use crate::dockerfile::Chmod;
 use crate::layer::{Entry, EntryKind, Metadata};
 use crate::rootfs::{Content, Directory, Last, Leaf, LeafKind, Node, Resolved, Tree, TreeError};
@@ -162,49 +163,36 @@ impl<'a> Arrangement<'a> {
         target: &Path,
         rules: &CopyRules,
     ) -> Result<(), CopyError> {
-        let mut pending = vec![(Arc::new(directory.clone()), PathBuf::new())];
-        while let Some((directory, inside)) = pending.pop() {
+        let mut pending = vec![(Arc::new(directory.clone()), PathBuf::new(), Level::default())];
+        // Excluded directories, in which there may be something that a later `!pattern` takes back.
+        let mut left_out = BTreeMap::new();
+        while let Some((directory, inside, level)) = pending.pop() {
             for (name, node) in directory.children() {
                 let inside = inside.join(name);
-                let excluded = rules.exclude.excludes(&inside);
-                let (from, to) = (source.join(&inside), target.join(&inside));
-                match node {
-                    Node::Leaf(_) if excluded => {}
-                    Node::Leaf(_) => {
-                        self.make_model_parents(source, target, &inside, rules)?;
-                        self.put_leaf(&to, node, &from, rules)?;
+                let level = rules.exclude.enter(&level, &inside);
+                if level.is_excluded() {
+                    if let Node::Directory(child) = node
+                        && rules.exclude.may_include_below(&inside)
+                    {
+                        left_out.insert(inside.clone(), Arc::clone(child));
+                        pending.push((Arc::clone(child), inside, level));
                     }
-                    Node::Directory(child) => {
-                        // An excluded directory may hold what a later `!pattern` takes back.
-                        if !excluded {
-                            self.put_directory(&to, &child.metadata, &from, rules)?;
-                        }
-                        pending.push((Arc::clone(child), inside));
+                    continue;
+                }
+                for parent in outer_directories(&inside) {
+                    if let Some(directory) = left_out.remove(parent) {
+                        let (from, to) = (source.join(parent), target.join(parent));
+                        self.put_directory(&to, &directory.metadata, &from, rules)?;
                     }
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the directories between `target` and `target/inside` that an exclusion has left out.
-    fn make_model_parents(
-        &mut self,
-        source: &Path,
-        target: &Path,
-        inside: &Path,
-        rules: &CopyRules,
-    ) -> Result<(), CopyError> {
-        if rules.exclude.is_empty() {
-            return Ok(());
-        }
-        let mut parents: Vec<&Path> = inside.ancestors().skip(1).collect();
-        parents.pop();
-        for parent in parents.into_iter().rev() {
-            let path = target.join(parent);
-            if !self.entries.contains_key(&path) {
-                let new = Metadata { mtime: rules.now, ..Metadata::with_mode(0o755) };
-                self.put_directory(&path, &new, &source.join(parent), rules)?;
+                let (from, to) = (source.join(&inside), target.join(&inside));
+                match node {
+                    Node::Leaf(_) => self.put_leaf(&to, node, &from, rules)?,
+                    Node::Directory(child) => {
+                        self.put_directory(&to, &child.metadata, &from, rules)?;
+                        pending.push((Arc::clone(child), inside, level));
+                    }
+                }
             }
         }
         Ok(())
@@ -263,6 +251,14 @@ pub fn everything(tree: &Tree) -> Vec<Placed> {
         (path, Draft { metadata, what })
     });
     Arrangement { base: &nothing, entries: entries.collect() }.finish()
+}
+
+/// The directories that `path` is in, outermost first.
+fn outer_directories(path: &Path) -> impl Iterator<Item = &Path> {
+    let mut outer: Vec<&Path> = path.ancestors().skip(1).collect();
+    // The last one is the empty path.
+    outer.pop();
+    outer.into_iter().rev()
 }
 
 /// A file's metadata in a layer: with the rules' owner, and of its attributes only the capabilities, as BuildKit.

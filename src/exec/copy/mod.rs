@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub use archive::{Archive, ArchiveError};
 pub use arrange::{Arrangement, Placed, everything};
-pub use select::{Selected, select};
+pub use select::{Selected, select, select_literally};
 
 use crate::context::ignore::Ignore;
 use crate::dockerfile::Chmod;
@@ -199,3 +199,6 @@ pub fn make_working_directory(
     arrangement.make_missing(&resolved.path, &new)?;
     Ok(arrangement.finish())
 }
+
+#[cfg(test)]
+mod tests;

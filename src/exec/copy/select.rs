@@ -39,12 +39,10 @@ pub fn select(tree: &Tree, pattern: &str, parents: bool) -> Result<Vec<Selected>
     if parents {
         return select_with_parents(tree, pattern);
     }
-    let path = clean(pattern);
     if !glob::has_wildcards(pattern) {
-        let resolved = tree.resolve(&path, Last::Follow)?;
-        let node = resolved.node.ok_or_else(|| not_found(tree, pattern))?;
-        return Ok(vec![Selected { path, node, parents: Vec::new(), is_pivot: false }]);
+        return Ok(vec![select_literally(tree, pattern)?]);
     }
+    let path = clean(pattern);
     let mut selected = Vec::new();
     for path in matches(tree, &path, pattern)? {
         let resolved = tree.resolve(&path, Last::Follow)?;
@@ -53,6 +51,14 @@ pub fn select(tree: &Tree, pattern: &str, parents: bool) -> Result<Vec<Selected>
         selected.push(Selected { path, node, parents: Vec::new(), is_pivot: false });
     }
     Ok(selected)
+}
+
+/// Finds what is at `path` in `tree`, links followed inside it. No character is a wildcard.
+pub fn select_literally(tree: &Tree, path: &str) -> Result<Selected, CopyError> {
+    let cleaned = clean(path);
+    let resolved = tree.resolve(&cleaned, Last::Follow)?;
+    let node = resolved.node.ok_or_else(|| not_found(tree, path))?;
+    Ok(Selected { path: cleaned, node, parents: Vec::new(), is_pivot: false })
 }
 
 fn select_with_parents(tree: &Tree, pattern: &str) -> Result<Vec<Selected>, CopyError> {
@@ -100,8 +106,8 @@ fn linked_parent(tree: &Tree, path: &Path) -> Result<(), CopyError> {
     Ok(())
 }
 
-/// The paths below the root that match, sorted. Directories on the way that are links are not entered, except
-/// where the pattern names them literally.
+/// The paths below the root that match, sorted. Links on the way are followed in front of the first wildcard, and
+/// are no directories behind it.
 fn matches(tree: &Tree, path: &Path, pattern: &str) -> Result<Vec<PathBuf>, CopyError> {
     let bad = |reason: String| CopyError::BadPattern { pattern: pattern.to_owned(), reason };
     let elements: Vec<String> = path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
@@ -125,22 +131,15 @@ fn matches(tree: &Tree, path: &Path, pattern: &str) -> Result<Vec<PathBuf>, Copy
             }
             continue;
         }
-        if !glob::has_wildcards(element) {
-            let path = prefix.join(element);
-            // Whether it exists is asked by the next element, or by the caller.
-            if position + 1 < elements.len() || tree.get(&path).is_some() {
-                pending.push((path, position + 1));
-            }
+        let in_front = !elements.iter().take(position + 1).any(|element| glob::has_wildcards(element));
+        if in_front {
+            pending.push((prefix.join(element), position + 1));
             continue;
         }
-        let names: Vec<OsString> = children(tree, &prefix)?
-            .iter()
-            .flat_map(|directory| directory.children())
-            .map(|(name, _)| name.to_owned())
-            .collect();
         let element = Glob::new(element).map_err(|error| bad(error.to_string()))?;
-        for name in names {
-            if element.matches(&name.to_string_lossy()) {
+        let is_last = position + 1 == elements.len();
+        for (name, node) in children(tree, &prefix)?.iter().flat_map(|directory| directory.children()) {
+            if (is_last || node.as_directory().is_some()) && element.matches(&name.to_string_lossy()) {
                 pending.push((prefix.join(name), position + 1));
             }
         }

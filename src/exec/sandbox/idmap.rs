@@ -60,6 +60,15 @@ impl IdMap {
         }
     }
 
+    /// What a user and a group inside are outside; `None` if they are nobody there.
+    pub(super) fn outside(self, (user, group): (u32, u32)) -> Option<(u32, u32)> {
+        match self {
+            Self::Whole | Self::Own => Some((user, group)),
+            Self::Shifted => Some((user.checked_add(1)?, group.checked_add(1)?)),
+            Self::Single => ((user, group) == (0, 0)).then(|| self.root()),
+        }
+    }
+
     /// Writes the maps of a process that has just entered a user namespace. A map that is refused can be followed
     /// by another attempt.
     pub(super) fn write(self, process: Pid) -> io::Result<()> {
@@ -137,5 +146,20 @@ mod tests {
             assert_eq!(text(&map.extents(own, 1000).unwrap()).replace(" \n", "\n"), expected, "{map:?}");
         }
         assert!(IdMap::Whole.extents("0 0", 0).is_err());
+    }
+
+    #[test]
+    fn owners_outside() {
+        let last = u32::MAX;
+        for (map, inside, expected) in [
+            (IdMap::Whole, (0, 5), Some((0, 5))),
+            (IdMap::Own, (0, 5), Some((0, 5))),
+            (IdMap::Shifted, (0, 5), Some((1, 6))),
+            (IdMap::Shifted, (last, 0), None),
+            (IdMap::Single, (0, 0), Some(IdMap::Single.root())),
+            (IdMap::Single, (0, 1), None),
+        ] {
+            assert_eq!(map.outside(inside), expected, "{map:?} {inside:?}");
+        }
     }
 }

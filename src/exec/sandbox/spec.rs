@@ -1,11 +1,12 @@
 //! What is to be executed, and how it ended.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// One command to execute in a rootfs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// One command to execute in a rootfs. `Debug` shows no value of the environment: some are secrets.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct RunSpec {
     /// Program and arguments. A program without `/` is looked for in the `PATH` of `env`.
     pub argv: Vec<String>,
@@ -24,6 +25,19 @@ pub struct RunSpec {
     pub mounts: Vec<Mount>,
     /// More lines of `/etc/hosts`: address, then host name.
     pub extra_hosts: Vec<(String, String)>,
+}
+
+impl fmt::Debug for RunSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunSpec")
+            .field("argv", &self.argv)
+            .field("env", &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("cwd", &self.cwd)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .field("mounts", &self.mounts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What of the network a command sees.
@@ -51,7 +65,7 @@ pub struct Mount {
 pub enum MountKind {
     /// A file or directory of the builder. It must be readable for the namespace's root.
     Bind {
-        /// Absolute path outside.
+        /// Path outside: absolute, or one that the sandbox gave (see [`Files::source`](super::Files::source)).
         source: PathBuf,
         /// Whether the command may write to it.
         access: Access,
@@ -61,6 +75,33 @@ pub enum MountKind {
         /// Most bytes it may hold; `None` for the kernel's own limit (half the memory).
         size: Option<u64>,
     },
+    /// A read-only file that exists in memory only, and for this command only.
+    File(InlineFile),
+}
+
+/// A file that is given by what is in it. `Debug` does not show that: it may be a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InlineFile {
+    /// What is in it.
+    pub contents: Vec<u8>,
+    /// Whether it must not be on a disk, not even for a moment.
+    pub is_secret: bool,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, as the command knows it.
+    pub uid: u32,
+    /// Group, likewise.
+    pub gid: u32,
+}
+
+impl fmt::Debug for InlineFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InlineFile")
+            .field("mode", &self.mode)
+            .field("uid", &self.uid)
+            .field("gid", &self.gid)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether what is mounted can be written to.
@@ -102,5 +143,27 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_not_shown() {
+        let file = InlineFile { contents: b"hidden".into(), is_secret: true, mode: 0o400, uid: 0, gid: 0 };
+        let spec = RunSpec {
+            argv: vec!["sh".into()],
+            env: vec![("TOKEN".into(), "hidden".into())],
+            cwd: "/".into(),
+            user: String::new(),
+            hostname: String::new(),
+            network: Network::Host,
+            mounts: vec![Mount { target: "/x".into(), kind: MountKind::File(file) }],
+            extra_hosts: vec![],
+        };
+        let shown = format!("{spec:?}");
+        assert!(shown.contains("TOKEN") && !shown.contains("hidden") && !shown.contains("104"), "{shown}");
     }
 }

@@ -15,12 +15,12 @@ pub(super) struct Environment {
 
 impl Environment {
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        match self.positions.get(name).and_then(|position| self.pairs.get_mut(*position)) {
-            Some((_, found)) => value.clone_into(found),
-            None => {
-                self.positions.insert(name.to_owned(), self.pairs.len());
-                self.pairs.push((name.to_owned(), value.to_owned()));
-            }
+        if let Some((_, found)) = self.positions.get(name).and_then(|position| self.pairs.get_mut(*position))
+        {
+            value.clone_into(found);
+        } else {
+            self.positions.insert(name.to_owned(), self.pairs.len());
+            self.pairs.push((name.to_owned(), value.to_owned()));
         }
     }
 
@@ -112,6 +112,26 @@ pub(super) fn proxies(build_args: &BTreeMap<String, String>) -> Vec<(String, Str
         }
     }
     found
+}
+
+/// The build argument of BuildKit's that names the host a RUN sees.
+const HOSTNAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
+/// What a RUN finds as its host name; the same as with BuildKit, because some programs write it down.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// The host name that a RUN sees.
+pub(super) fn hostname(build_args: &BTreeMap<String, String>) -> String {
+    let given = build_args.get(HOSTNAME_ARGUMENT).filter(|name| !name.is_empty());
+    given.map_or(HOSTNAME, String::as_str).to_owned()
+}
+
+/// The build argument of BuildKit's that keeps the caches of projects apart.
+const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
+/// What is put before the id of every cache mount.
+pub(super) fn cache_namespace(build_args: &BTreeMap<String, String>) -> Option<&str> {
+    build_args.get(CACHE_NAMESPACE).map(String::as_str).filter(|name| !name.is_empty())
 }
 
 /// The escape character of a trigger's text is that of Docker's default.

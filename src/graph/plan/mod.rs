@@ -10,19 +10,23 @@ mod metadata;
 mod mounts;
 mod run;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Base, BaseRequest, BaseSource, Bases, Graph, Operation, Place, Step, StepId};
-use crate::dockerfile::{Code, Diagnostic, Diagnostics, Dockerfile, Source, Span, did_you_mean};
+use crate::dockerfile::{
+    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Source, Span, Word, did_you_mean, expand,
+};
 use crate::image::{ImageRef, Platform};
 use arguments::Globals;
 use stage::StageState;
 
-/// How deep stages may build on each other: more is no Dockerfile that a person wrote.
-const MAX_STAGE_DEPTH: usize = 200;
+/// How deep stages may need each other by way of triggers: more is no Dockerfile that a person wrote.
+const MAX_STAGE_DEPTH: usize = 20;
 
 /// How many triggers a base image may carry.
 const MAX_TRIGGERS: usize = 1000;
@@ -121,6 +125,10 @@ impl<'a> Planner<'a> {
 
     fn plan_target(&mut self) -> Result<Graph, Diagnostics> {
         let target = self.target()?;
+        // Stages only need earlier ones, so that none is planned from within another one; but for triggers.
+        for index in self.needed(target) {
+            self.stage(index)?;
+        }
         let mut stage = self.stage(target)?.clone();
         for (name, value) in self.request.labels {
             stage.config.config.labels.insert(name.clone(), value.clone());
@@ -172,7 +180,8 @@ impl<'a> Planner<'a> {
             if self.depth > MAX_STAGE_DEPTH {
                 let span =
                     self.request.dockerfile.stages.get(index).map(|stage| stage.span).unwrap_or_default();
-                let message = format!("more than {MAX_STAGE_DEPTH} stages build on each other");
+                let message =
+                    format!("more than {MAX_STAGE_DEPTH} stages need each other in their ONBUILD triggers");
                 let error = Diagnostic::error(Code::Unsupported, message, span);
                 return Err(in_dockerfile(&self.request, error));
             }
@@ -183,17 +192,46 @@ impl<'a> Planner<'a> {
         Ok(&self.stages[&index])
     }
 
+    /// The stages that `target` is made from, as far as the Dockerfile says; the first one first.
+    fn needed(&self, target: usize) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut pending = vec![target];
+        while let Some(index) = pending.pop() {
+            if needed.insert(index)
+                && let Some(stage) = self.request.dockerfile.stages.get(index)
+            {
+                let escape = self.request.dockerfile.directives.escape;
+                // A name that cannot be expanded is reported when the stage is planned.
+                let base =
+                    expand(&stage.base, &self.globals, escape).map(|name| name.text).unwrap_or_default();
+                pending.extend(self.stage_meant(&base, index).filter(|_| base.parse::<usize>().is_err()));
+                let names = stage.instructions.iter().flat_map(|instruction| instruction.value.origins());
+                pending.extend(names.filter_map(|name| self.stage_meant(&name.text, index)));
+            }
+        }
+        needed
+    }
+
+    /// The stage before `current` that `name` means in a `--from`: by name, or by number.
+    fn stage_meant(&self, name: &str, current: usize) -> Option<usize> {
+        if self.named_context(name).is_some() {
+            return None;
+        }
+        let numbered = || name.parse().ok().filter(|index| *index < current);
+        self.stage_named(name, current).or_else(numbered)
+    }
+
     /// What `name` stands for, seen from stage `current`.
     fn origin(&self, name: &str, current: usize, span: Span) -> Result<Origin, Diagnostic> {
-        if let Some(index) = self.stage_named(name, current) {
-            return Ok(Origin::Stage(index));
-        }
         if let Some(context) = self.named_context(name) {
             return match context {
                 NamedContext::Directory(_) => Ok(Origin::Context(name.to_owned())),
                 NamedContext::Image(image) => Ok(Origin::Image(BaseSource::Registry(image.clone()))),
                 NamedContext::Layout(text) => layout(text, span),
             };
+        }
+        if let Some(index) = self.stage_named(name, current) {
+            return Ok(Origin::Stage(index));
         }
         if name == "scratch" {
             return Ok(Origin::Scratch);
@@ -271,6 +309,17 @@ impl<'a> Planner<'a> {
                 _ => String::new(),
             };
             step.name = format!("[{prefix}{number}/{total}] {text}");
+        }
+    }
+}
+
+impl Instruction {
+    /// The words that name stages or images whose files the instruction reads.
+    fn origins(&self) -> Vec<&Word> {
+        match self {
+            Self::Copy(copy) => copy.from.iter().collect(),
+            Self::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
+            _ => Vec::new(),
         }
     }
 }

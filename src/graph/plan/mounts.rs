@@ -1,6 +1,9 @@
 //! `RUN --mount`.
 
+use std::path::Path;
+
 use super::Planner;
+use super::arguments::cache_namespace;
 use super::stage::{StageState, Text};
 use crate::dockerfile::{Code, Diagnostic, Mount, Run, RunMount as Parsed};
 use crate::graph::{Files, RunMount};
@@ -12,7 +15,8 @@ impl Planner<'_> {
         run: &Run,
         text: &Text,
     ) -> Result<Vec<RunMount>, Diagnostic> {
-        run.mounts.iter().map(|mount| self.plan_mount(state, mount, text)).collect()
+        let mut agents = 0;
+        run.mounts.iter().map(|mount| self.plan_mount(state, mount, text, &mut agents)).collect()
     }
 
     fn plan_mount(
@@ -20,8 +24,10 @@ impl Planner<'_> {
         state: &StageState,
         parsed: &Parsed,
         text: &Text,
+        agents: &mut usize,
     ) -> Result<RunMount, Diagnostic> {
-        let mount = parsed.resolve(&state.environment, text.escape)?;
+        let mut mount = parsed.resolve(&state.environment, text.escape)?;
+        complete(&mut mount, state, cache_namespace(self.request.build_args), agents, parsed)?;
         let from = match (&parsed.from, &mount) {
             (Some(word), _) => {
                 self.refuse_later_mount(state, parsed)?;
@@ -48,5 +54,79 @@ impl Planner<'_> {
             word.text
         );
         Err(Diagnostic::error(Code::UnknownStage, message, word.span))
+    }
+}
+
+/// Completes what depends on the place: targets become absolute, caches get an id. `agents` counts the SSH mounts.
+fn complete(
+    mount: &mut Mount,
+    state: &StageState,
+    namespace: Option<&str>,
+    agents: &mut usize,
+    parsed: &Parsed,
+) -> Result<(), Diagnostic> {
+    let target = match mount {
+        Mount::Bind(mount) => Some(&mut mount.target),
+        Mount::Cache(cache) => {
+            let id = cache.id.take().unwrap_or_else(|| clean(&cache.target));
+            cache.id = Some(namespace.map_or(id.clone(), |namespace| format!("{namespace}/{id}")));
+            Some(&mut cache.target)
+        }
+        Mount::Tmpfs(mount) => Some(&mut mount.target),
+        Mount::Secret(mount) => mount.target.as_mut(),
+        Mount::Ssh(mount) => {
+            let number = *agents;
+            *agents += 1;
+            Some(mount.target.get_or_insert_with(|| format!("/run/buildkit/ssh_agent.{number}")))
+        }
+    };
+    let Some(target) = target else { return Ok(()) };
+    let absolute = state.absolute(target);
+    if absolute == Path::new("/") {
+        let error = Diagnostic::error(Code::InvalidMount, "invalid mount target \"/\"", parsed.span());
+        return Err(error.advise("mount it on a directory, with target=/path"));
+    }
+    *target = absolute.to_string_lossy().into_owned();
+    Ok(())
+}
+
+/// A path without `.`, `..` and doubled slashes, as Go's `path.Clean`; nothing is looked up.
+fn clean(path: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    let is_absolute = path.starts_with('/');
+    for name in path.split('/') {
+        match (name, names.last()) {
+            ("" | ".", _) => {}
+            ("..", Some(&last)) if last != ".." => {
+                names.pop();
+            }
+            ("..", None) if is_absolute => {}
+            (name, _) => names.push(name),
+        }
+    }
+    match (is_absolute, names.is_empty()) {
+        (true, _) => format!("/{}", names.join("/")),
+        (false, true) => ".".to_owned(),
+        (false, false) => names.join("/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_without_looking() {
+        for (path, expected) in [
+            ("/a/./b//c/", "/a/b/c"),
+            ("/a/../../b", "/b"),
+            ("/", "/"),
+            ("a/../b", "b"),
+            ("../a", "../a"),
+            ("a/../../b", "../b"),
+            ("./", "."),
+        ] {
+            assert_eq!(clean(path), expected, "{path}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `RUN`.
 
 use super::Planner;
-use super::arguments::proxies;
+use super::arguments::{hostname, proxies};
 use super::copy::first_line;
 use super::metadata::texts;
 use super::stage::{StageState, Text};
@@ -43,6 +43,7 @@ impl Planner<'_> {
             script,
             mounts,
             network: run.network,
+            hostname: hostname(self.request.build_args),
         });
         let label = (state.index, first_line(&instruction.text));
         let step = self.push(operation, text.place(instruction.span), Some(label));

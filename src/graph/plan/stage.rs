@@ -131,7 +131,7 @@ impl Planner<'_> {
                 let step = self.push(Operation::Scratch, place, None);
                 Ok(new_state(index, step, platform.clone(), scratch_config(&platform), Vec::new()))
             }
-            Origin::Image(source) => self.begin_with_image(index, source, platform, place, label),
+            Origin::Image(source) => Ok(self.begin_with_image(index, source, platform, place, label)),
             Origin::Context(name) => {
                 let message =
                     format!("the build context `{name}` is a directory, which no stage can begin with");
@@ -148,20 +148,20 @@ impl Planner<'_> {
         platform: Platform,
         place: Place,
         label: (usize, String),
-    ) -> Result<StageState, Diagnostics> {
+    ) -> StageState {
         let (request, base) = self.base(source, platform.clone());
         let Some(base) = base else {
             // Planned again when it is known.
             let step = self.push(Operation::Base(request), place, Some(label));
-            return Ok(new_state(index, step, platform.clone(), scratch_config(&platform), Vec::new()));
+            return new_state(index, step, platform.clone(), scratch_config(&platform), Vec::new());
         };
         if base.layers.is_empty() {
             let step = self.push(Operation::Scratch, place, None);
-            return Ok(new_state(index, step, platform, base.config.clone(), Vec::new()));
+            return new_state(index, step, platform, base.config.clone(), Vec::new());
         }
         let step = self.push(Operation::Base(request), place, Some(label));
         let history = base.config.history.iter().cloned().map(HistoryItem::Base).collect();
-        Ok(new_state(index, step, platform, base.config.clone(), history))
+        new_state(index, step, platform, base.config.clone(), history)
     }
 
     /// Executes what the base image (or the stage this one is built from) has asked for with `ONBUILD`.

@@ -21,21 +21,37 @@ use cooper::layer::{Encoding, Entry, EntryKind, LayerWriter, Metadata, TarWriter
 pub(crate) fn base_layout() -> &'static Path {
     static LAYOUT: OnceLock<PathBuf> = OnceLock::new();
     LAYOUT.get_or_init(|| {
-        // One per process: nextest runs each test in its own, and they must not get in each other's way.
-        let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("base-4");
-        if !parent.join("index.json").exists() {
-            let making = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            make(making.path());
-            // Another process may have been faster.
-            if std::fs::rename(making.path(), &parent).is_ok() {
-                std::mem::forget(making);
-            }
-        }
-        parent
+        let applets = super::tool("/bin/busybox", ["--list"]);
+        layout("base-5", &applets.lines().collect::<Vec<_>>())
     })
 }
 
-fn make(path: &Path) {
+/// The same with few applets, for those who unpack it often.
+pub(crate) fn small_base_layout() -> &'static Path {
+    const APPLETS: [&str; 29] = [
+        "cat", "chmod", "chown", "cp", "echo", "false", "grep", "id", "ln", "ls", "mkdir", "mkfifo", "mv",
+        "printf", "pwd", "readlink", "rm", "rmdir", "sed", "sh", "sleep", "sort", "stat", "test", "touch",
+        "tr", "true", "umask", "wc",
+    ];
+    static LAYOUT: OnceLock<PathBuf> = OnceLock::new();
+    LAYOUT.get_or_init(|| layout("small-base-1", &APPLETS))
+}
+
+fn layout(name: &str, applets: &[&str]) -> PathBuf {
+    // One per process: nextest runs each test in its own, and they must not get in each other's way.
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if !path.join("index.json").exists() {
+        let making = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        make(making.path(), applets);
+        // Another process may have been faster.
+        if std::fs::rename(making.path(), &path).is_ok() {
+            std::mem::forget(making);
+        }
+    }
+    path
+}
+
+fn make(path: &Path, applets: &[&str]) {
     let mut config = ImageConfig::for_platform(&Platform::host());
     config.config.set_env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     config.config.set_env("BASE", "yes");
@@ -44,7 +60,7 @@ fn make(path: &Path) {
     let blobs = path.join("layers");
     std::fs::create_dir_all(&blobs).unwrap();
     let mut layers = Vec::new();
-    for (name, tar) in [("first", first_layer()), ("second", second_layer())] {
+    for (name, tar) in [("first", first_layer(applets)), ("second", second_layer())] {
         let mut writer = LayerWriter::new(Vec::new(), Encoding::default()).unwrap();
         std::io::copy(&mut tar.as_slice(), &mut writer).unwrap();
         let (finished, blob) = writer.finish().unwrap();
@@ -85,7 +101,9 @@ impl Tar {
     }
 
     fn link(self, path: &str, kind: EntryKind) -> Self {
-        self.entry(&Entry { path: path.into(), metadata: metadata(0o777), kind }, &[])
+        // A hard link's mode is that of the file, and some tools set it.
+        let mode = if matches!(kind, EntryKind::Hardlink(_)) { 0o644 } else { 0o777 };
+        self.entry(&Entry { path: path.into(), metadata: metadata(mode), kind }, &[])
     }
 
     fn entry(mut self, entry: &Entry, contents: &[u8]) -> Self {
@@ -94,13 +112,12 @@ impl Tar {
     }
 }
 
-fn first_layer() -> Vec<u8> {
+fn first_layer(applets: &[&str]) -> Vec<u8> {
     let busybox =
         std::fs::read("/bin/busybox").expect("busybox-static is installed: run tests/tools/packages.sh");
-    let applets = super::tool("/bin/busybox", ["--list"]);
     let mut tar =
         Tar(TarWriter::new(Vec::new())).directory("bin", 0o755).file("bin/busybox", 0o755, &busybox);
-    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+    for applet in applets.iter().filter(|applet| **applet != "busybox") {
         tar = tar.link(&format!("bin/{applet}"), EntryKind::Symlink("busybox".into()));
     }
     let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n\

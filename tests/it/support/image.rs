@@ -90,7 +90,8 @@ impl Image {
     }
 }
 
-fn list(root: &Path) -> BTreeMap<String, FileState> {
+/// Everything in a directory, by path without a leading slash; the directory itself is the empty path.
+pub(crate) fn list(root: &Path) -> BTreeMap<String, FileState> {
     let mut files = BTreeMap::new();
     let mut first_names: BTreeMap<(u64, u64), String> = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).sort_by_file_name() {

@@ -4,14 +4,18 @@
 mod base;
 mod debian_registry;
 mod image;
+mod sample_app;
+mod served;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-pub(crate) use base::base_layout;
+pub(crate) use base::{base_layout, small_base_layout};
 pub(crate) use debian_registry::DebianRegistry;
-pub(crate) use image::{FileState, Image};
+pub(crate) use image::{FileState, Image, list};
+pub(crate) use sample_app::{node_layout, sample_app};
+pub(crate) use served::Served;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -24,6 +28,7 @@ pub(crate) struct Build {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     store: PathBuf,
+    base: PathBuf,
 }
 
 impl Build {
@@ -31,7 +36,8 @@ impl Build {
     pub(crate) fn new(dockerfile: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
-        let build = Self { directory, arguments: Vec::new(), environment: Vec::new(), store };
+        let base = base_layout().to_owned();
+        let build = Self { directory, arguments: Vec::new(), environment: Vec::new(), store, base };
         std::fs::create_dir(build.context()).unwrap();
         build.file("Dockerfile", dockerfile)
     }
@@ -84,6 +90,12 @@ impl Build {
         self
     }
 
+    /// Uses this layout for `FROM base`.
+    pub(crate) fn base(mut self, layout: &Path) -> Self {
+        layout.clone_into(&mut self.base);
+        self
+    }
+
     /// Where the store is.
     pub(crate) fn store_path(&self) -> &Path {
         &self.store
@@ -102,7 +114,7 @@ impl Build {
             .arg("build")
             .args(["--store".as_ref(), self.store.as_os_str()])
             .args(["--progress", "plain"])
-            .arg(format!("--build-context=base=oci-layout://{}:latest", base_layout().display()))
+            .arg(format!("--build-context=base=oci-layout://{}:latest", self.base.display()))
             .args(&self.arguments)
             .arg(self.context())
             .stdin(Stdio::null());

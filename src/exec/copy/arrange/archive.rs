@@ -28,11 +28,10 @@ impl Arrangement<'_> {
                 continue;
             }
             let path = view.landing(&resolved.path.join(&entry.path))?;
-            let what = match draft(entry, archive, &view, &resolved.path)? {
-                Some(what) => what,
-                None => return Err(dangling(entry)),
+            let Some(what) = draft(entry, archive, &view, &resolved.path)? else {
+                return Err(dangling(entry));
             };
-            self.unpack_entry(&mut view, &path, entry, what, rules)?;
+            self.unpack_entry(&mut view, &path, entry, what, rules);
         }
         Ok(())
     }
@@ -46,16 +45,9 @@ impl Arrangement<'_> {
         view
     }
 
-    fn unpack_entry(
-        &mut self,
-        view: &mut Tree,
-        path: &Path,
-        entry: &Entry,
-        what: What,
-        rules: &CopyRules,
-    ) -> Result<(), CopyError> {
+    fn unpack_entry(&mut self, view: &mut Tree, path: &Path, entry: &Entry, what: What, rules: &CopyRules) {
         if let Some(parent) = path.parent() {
-            self.make_directories_in(view, parent, rules)?;
+            self.make_directories_in(view, parent, rules);
         }
         // What was arranged inside a directory goes with it when something else takes its place.
         if !matches!(what, What::Directory) {
@@ -69,39 +61,31 @@ impl Arrangement<'_> {
         let draft = Draft { metadata, what };
         place(view, path, &draft);
         self.entries.insert(path.to_owned(), draft);
-        Ok(())
     }
 
     /// Makes missing parents of an entry, and brings existing ones into the layer.
-    fn make_directories_in(
-        &mut self,
-        view: &mut Tree,
-        path: &Path,
-        rules: &CopyRules,
-    ) -> Result<(), CopyError> {
+    fn make_directories_in(&mut self, view: &mut Tree, path: &Path, rules: &CopyRules) {
         let mut ancestor = PathBuf::new();
         for name in path {
             ancestor.push(name);
             if self.entries.contains_key(&ancestor) {
                 continue;
             }
-            let metadata = match view.get(&ancestor) {
-                Some(Node::Directory(directory)) => directory.metadata.clone(),
-                _ => {
-                    let owner = rules.owner.unwrap_or_default();
-                    crate::layer::Metadata {
-                        uid: owner.uid,
-                        gid: owner.gid,
-                        mtime: rules.now,
-                        ..crate::layer::Metadata::with_mode(0o755)
-                    }
+            let metadata = if let Some(Node::Directory(directory)) = view.get(&ancestor) {
+                directory.metadata.clone()
+            } else {
+                let owner = rules.owner.unwrap_or_default();
+                crate::layer::Metadata {
+                    uid: owner.uid,
+                    gid: owner.gid,
+                    mtime: rules.now,
+                    ..crate::layer::Metadata::with_mode(0o755)
                 }
             };
             let draft = Draft { metadata, what: What::Directory };
             place(view, &ancestor, &draft);
             self.entries.insert(ancestor.clone(), draft);
         }
-        Ok(())
     }
 }
 

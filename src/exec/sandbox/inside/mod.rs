@@ -3,6 +3,7 @@
 mod command;
 mod in_place;
 mod init;
+mod inline;
 mod overlay;
 mod root;
 mod run;

@@ -14,6 +14,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use super::inline::InlineFiles;
 use crate::exec::sandbox::wire::{During as _, Failure};
 use crate::exec::sandbox::{Access, Mount, MountKind, RunSpec, sys};
 use crate::rootfs::beneath;
@@ -78,9 +79,10 @@ pub(super) fn assemble(
         sys::make_read_only(&file).during(|| format!("make `{name}` read-only"))?;
         put_at(&file, root, Path::new("etc").join(name)).during(|| format!("mount `/etc/{name}`"))?;
     }
+    let inline = InlineFiles::write(files, &spec.mounts)?;
     for (index, mount) in spec.mounts.iter().enumerate() {
         prepare(index).during(|| format!("make `{}` to mount on it", mount.target.display()))?;
-        further(root, mount, Path::new(&spec.cwd))?;
+        further(root, mount, Path::new(&spec.cwd), &inline.path(index))?;
     }
     Ok(())
 }
@@ -167,17 +169,13 @@ fn protect(root: BorrowedFd<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn further(root: BorrowedFd<'_>, mount: &Mount, cwd: &Path) -> Result<(), Failure> {
+/// Mounts what the command wants besides; `inline` is where its contents are if it is a file given by them.
+fn further(root: BorrowedFd<'_>, mount: &Mount, cwd: &Path, inline: &Path) -> Result<(), Failure> {
     let target = cwd.join(&mount.target);
     let during = || format!("mount `{}`", target.display());
     let fd = match &mount.kind {
-        MountKind::Bind { source, access } => {
-            let fd = bind(source).during(|| format!("bind `{}`", source.display()))?;
-            if *access == Access::ReadOnly {
-                sys::make_read_only(&fd).during(|| format!("make `{}` read-only", target.display()))?;
-            }
-            fd
-        }
+        MountKind::Bind { source, access } => bound(source, *access, &target)?,
+        MountKind::File(_) => bound(inline, Access::ReadOnly, &target)?,
         MountKind::Tmpfs { size } => {
             let size = size.map(|size| size.to_string());
             let mut options = vec![("mode", "1777")];
@@ -188,8 +186,16 @@ fn further(root: BorrowedFd<'_>, mount: &Mount, cwd: &Path) -> Result<(), Failur
     put_at(&fd, root, &target).during(during)
 }
 
+fn bound(source: &Path, access: Access, target: &Path) -> Result<OwnedFd, Failure> {
+    let fd = bind(source).during(|| format!("bind `{}`", source.display()))?;
+    if access == Access::ReadOnly {
+        sys::make_read_only(&fd).during(|| format!("make `{}` read-only", target.display()))?;
+    }
+    Ok(fd)
+}
+
 /// A new instance of a file system, mounted nowhere yet. An option without a value is a flag.
-fn new_mount(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
+pub(super) fn new_mount(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         if value.is_empty() {
@@ -236,7 +242,7 @@ fn put_at(mount: impl AsFd, root: BorrowedFd<'_>, target: impl AsRef<Path>) -> i
     put(mount, beneath::open_place(root, target.as_ref())?)
 }
 
-fn put(mount: impl AsFd, place: impl AsFd) -> io::Result<()> {
+pub(super) fn put(mount: impl AsFd, place: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, "", place, "", flags)?)
 }

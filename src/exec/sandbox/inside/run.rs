@@ -15,7 +15,7 @@ use rustix::thread::UnshareFlags;
 
 use super::overlay::Changes;
 use super::stubs::{Shape, Stubs};
-use super::{enter_mounts, init, overlay, root};
+use super::{enter_mounts, init, inline, overlay, root};
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure, Root, Run};
 use crate::exec::sandbox::{MountKind, Network, RunSpec};
@@ -24,6 +24,7 @@ use crate::rootfs::{beneath, diff};
 /// Executes the command of `run`, waits until nothing of it is left, and removes what was made for its mounts.
 pub(super) fn run(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer, Failure> {
     write_files(run, "")?;
+    inline::prepare(&run.scratch)?;
     enter_mounts()?;
     let mut namespaces = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if run.spec.network == Network::None {
@@ -58,6 +59,7 @@ pub(super) fn mount_points(spec: &RunSpec) -> Result<Vec<(PathBuf, Shape)>, Fail
     for mount in &spec.mounts {
         let shape = match &mount.kind {
             MountKind::Tmpfs { .. } => Shape::Directory,
+            MountKind::File(_) => Shape::File,
             MountKind::Bind { source, .. } => {
                 let metadata = fs::metadata(source).during(|| format!("bind `{}`", source.display()))?;
                 if metadata.is_dir() { Shape::Directory } else { Shape::File }

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
+use super::memory::Memory;
 use super::substitutes::{Substitutes, Thing};
 use super::{Source, copy, descendants, make_aside, mount, open_place, start, wait_for};
 use crate::exec::sandbox::inside::init::reap_until;
@@ -33,8 +34,8 @@ pub(super) fn run(
     let null = File::open("/dev/null").during(|| "open `/dev/null`")?;
     put_devices(own, &order.run.scratch).during(|| "make `/dev`")?;
     let mut mounts = Substitutes::new(copy(stage)?, make_aside(&order.run.scratch, "mounts")?);
-    let exit =
-        mount(&mut mounts, order, sources).and_then(|()| supervise(&order.run.spec, stage, &null, socket));
+    let exit = mount(&mut mounts, &Memory::new(), order, sources)
+        .and_then(|()| supervise(&order.run.spec, stage, &null, socket));
     mounts.restore().during(|| "take away what was mounted")?;
     exit
 }

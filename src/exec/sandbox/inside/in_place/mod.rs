@@ -11,6 +11,7 @@
 
 mod chroot;
 mod descendants;
+mod memory;
 mod probe;
 mod staying;
 mod substitutes;
@@ -25,6 +26,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use memory::Memory;
 pub(super) use probe::probe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
@@ -114,7 +116,8 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
     let swap = Swap::begin(live.into(), stage, Path::new(HOST), &staying)?;
     let show = || {
         let mut mounts = Substitutes::new(copy(&root)?, aside);
-        let exit = mount(&mut mounts, order, sources).and_then(|()| {
+        let memory = Memory::new();
+        let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| {
             let started = start(&order.run.spec, &root, &null);
             let exit = started.and_then(|command| wait_for(command, socket));
             descendants::kill_all().during(|| "kill what the command has left behind")?;
@@ -151,7 +154,8 @@ impl Source {
         let find = || -> io::Result<Self> {
             let fd = open_place(source)?;
             let is_directory = fs::metadata(source)?.is_dir();
-            let lent = match (source.starts_with(store), source.parent(), source.file_name()) {
+            let is_own = source.is_relative() || source.starts_with(store);
+            let lent = match (is_own, source.parent(), source.file_name()) {
                 (true, Some(parent), Some(name)) => {
                     let parent = open_place(parent)?;
                     Some((parent, name.to_owned()))
@@ -167,11 +171,24 @@ impl Source {
 
 /// Shows what is to be seen at the targets of mounts: lends what is the builder's own, else copies files and links to
 /// directories. What is copied or linked is the same for the command, but nothing can be read-only for root.
-fn mount(mounts: &mut Substitutes, order: &InPlace, sources: Vec<Source>) -> Result<(), Failure> {
+fn mount(
+    mounts: &mut Substitutes,
+    memory: &Memory,
+    order: &InPlace,
+    sources: Vec<Source>,
+) -> Result<(), Failure> {
     let spec = &order.run.spec;
-    for (mount, source) in spec.mounts.iter().zip(sources) {
+    for (index, (mount, source)) in spec.mounts.iter().zip(sources).enumerate() {
         let target = Path::new(&spec.cwd).join(&mount.target);
         let during = || format!("show something at `{}`", target.display());
+        if let MountKind::File(file) = &mount.kind {
+            let thing = match order.isolation {
+                Isolation::Chroot => memory::copy(file),
+                _ => memory.link(index, file),
+            };
+            mounts.put(&target, Shape::File, thing.during(during)?).during(during)?;
+            continue;
+        }
         let Some(fd) = source.fd else {
             mounts.put(&target, source.shape, Thing::Directory).during(during)?;
             continue;
