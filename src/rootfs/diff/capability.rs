@@ -11,12 +11,13 @@ use rustix::fs::{Stat, XattrFlags};
 use rustix::io::Errno;
 
 use super::CAPABILITY;
+use super::status::Status;
 
 /// Says what [`CAPABILITY`] would have said, behind the evidence that the file is unchanged.
 const NOTE: &str = "user.cooper.capability";
 
 /// Size, owner, group, seconds and nanoseconds of the modification time.
-const EVIDENCE: usize = 8 + 4 + 4 + 8 + 8;
+const EVIDENCE: usize = 8 + 4 + 4 + 8 + 4;
 
 /// Sets the capabilities of a file that is finished, or leaves a note of them and gives the system's refusal.
 pub(crate) fn set_capability(file: impl AsFd, value: &[u8]) -> io::Result<()> {
@@ -56,13 +57,11 @@ fn noted(file: impl AsFd) -> io::Result<Option<Vec<u8>>> {
         .map(|(_, value)| value.to_vec()))
 }
 
-#[expect(clippy::unnecessary_cast, reason = "types differ between machines")]
 fn evidence(stat: &Stat) -> [u8; EVIDENCE] {
+    let Status { size, uid, gid, mtime: (seconds, nanoseconds), .. } = Status::from(stat);
     let mut bytes = [0; EVIDENCE];
-    let fields = (stat.st_size as i64).to_le_bytes().into_iter();
-    let fields = fields.chain(stat.st_uid.to_le_bytes()).chain(stat.st_gid.to_le_bytes());
-    let fields = fields.chain((stat.st_mtime as i64).to_le_bytes());
-    let fields = fields.chain((stat.st_mtime_nsec as i64).to_le_bytes());
+    let fields = size.to_le_bytes().into_iter().chain(uid.to_le_bytes()).chain(gid.to_le_bytes());
+    let fields = fields.chain(seconds.to_le_bytes()).chain(nanoseconds.to_le_bytes());
     for (byte, field) in bytes.iter_mut().zip(fields) {
         *byte = field;
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use cooper::layer::{Entry, Metadata, TarWriter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -56,6 +57,7 @@ impl Pod {
             std::os::unix::fs::symlink("usr/lib64", pod.path("lower/lib64")).unwrap();
         }
         fs::write(pod.path("context/Dockerfile"), dockerfile).unwrap();
+        fs::write(pod.path("context/capable.tar"), capable()).unwrap();
         fs::write(pod.path("token/token"), TOKEN_TEXT).unwrap();
         for (name, text) in [
             ("hosts", HOSTS),
@@ -209,6 +211,19 @@ impl Pod {
         }
         mounts
     }
+}
+
+/// An archive of two programs with file capabilities.
+fn capable() -> Vec<u8> {
+    // Version 2, effective: CAP_NET_RAW.
+    let value = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
+    let mut tar = TarWriter::new(Vec::new());
+    for path in ["capable/changed", "capable/kept"] {
+        let mut metadata = Metadata { mtime: 1_000_000_000, ..Metadata::with_mode(0o755) };
+        metadata.xattrs.insert("security.capability".to_owned(), value.clone());
+        tar.append(&Entry::file(path, metadata, 4), &b"ping"[..]).unwrap();
+    }
+    tar.finish().unwrap()
 }
 
 fn refusing(rules: &[Value]) -> Value {
