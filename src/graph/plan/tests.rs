@@ -293,11 +293,10 @@ fn errors_say_what_users_know_and_where() {
 
 #[test]
 fn a_tower_of_stages() {
-    let mut text = "FROM a AS s0\n".to_owned();
-    for stage in 1..2000 {
-        text += &format!("FROM s{} AS s{stage}\nCOPY --from=s{} /x /x\n", stage - 1, stage - 1);
-    }
-    let graph = Given::default().plan(&text).unwrap();
+    let stage = |number| format!("FROM s{number} AS s{}\nCOPY --from=s{number} /x /x\n", number + 1);
+    let text: Vec<String> =
+        std::iter::once("FROM a AS s0\n".to_owned()).chain((0..1999).map(stage)).collect();
+    let graph = Given::default().plan(&text.concat()).unwrap();
     assert_eq!(graph.chain(graph.result).len(), 2000);
 }
 

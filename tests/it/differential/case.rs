@@ -207,8 +207,8 @@ impl Case {
                 }
                 if self.reason.is_none() {
                     let build = self.cooper();
-                    let built = peer::build(self, &build.context(), &build.beside("buildah"));
-                    assert!(built.is_err(), "{}: Buildah builds it", self.rule);
+                    let other = peer::build(self, &build.context(), &build.beside("buildah"));
+                    assert!(other.is_err(), "{}: Buildah builds it", self.rule);
                 }
             }
         }

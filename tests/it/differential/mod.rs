@@ -4,6 +4,8 @@
 //! Buildah is no BuildKit, and Debian's is old. Where the two differ, BuildKit is right: such a case says in
 //! [`Case::written`] why, and what is expected instead. `make test TEST_ARGS='-E test(differential)'` runs the suite.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod case;
 mod peer;
 mod view;

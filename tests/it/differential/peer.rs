@@ -32,7 +32,7 @@ pub(super) fn build(case: &Case, context: &Path, directory: &Path) -> Result<Str
             .arg(context)
             .stdin(Stdio::null())
             .output();
-        said(output.expect("buildah is installed: run tests/tools/packages.sh"))
+        said(&output.expect("buildah is installed: run tests/tools/packages.sh"))
     };
     std::fs::create_dir_all(directory).unwrap();
     if let Some((name, dockerfile)) = case.earlier {
@@ -45,7 +45,7 @@ pub(super) fn build(case: &Case, context: &Path, directory: &Path) -> Result<Str
     Ok(in_store("image:latest"))
 }
 
-fn said(output: Output) -> Result<(), String> {
+fn said(output: &Output) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }

@@ -176,32 +176,21 @@ fn line(rootfs: &Path, path: &str, state: &FileState) -> String {
     if let Some(first) = state.same_as.as_ref().filter(|first| *first != path) {
         return format!("{path} = {first}");
     }
-    if state.kind == "link" {
-        let (uid, gid) = state.owner;
-        let owner = if state.owner == (0, 0) { String::new() } else { format!(" {uid}:{gid}") };
-        return format!("{path} -> {}{owner}", state.content);
-    }
-    let mut line = match state.kind {
-        "directory" => format!("{path}/"),
-        _ => path.to_owned(),
+    let (uid, gid) = state.owner;
+    let owner = if state.owner == (0, 0) { String::new() } else { format!("{uid}:{gid}") };
+    let mode = format!("{:04o}", state.mode);
+    let capability = state.capability.as_ref().map(|data| format!("{{{data}}}")).unwrap_or_default();
+    let words = match state.kind {
+        "link" => vec![format!("{path} -> {}", state.content), owner],
+        "directory" => vec![format!("{path}/"), mode, owner],
+        "file" => {
+            let content = match std::fs::read(rootfs.join(path)) {
+                Ok(bytes) if bytes.len() < 400 => String::from_utf8_lossy(&bytes).escape_debug().to_string(),
+                _ => format!("sha256:{}", state.content),
+            };
+            vec![path.to_owned(), mode, owner, content, capability]
+        }
+        kind => vec![path.to_owned(), mode, owner, kind.to_owned(), state.content.clone()],
     };
-    line += &format!(" {:04o}", state.mode);
-    if state.owner != (0, 0) {
-        line += &format!(" {}:{}", state.owner.0, state.owner.1);
-    }
-    match state.kind {
-        "directory" => {}
-        "file" => match std::fs::read(rootfs.join(path)) {
-            Ok(bytes) if bytes.len() < 400 => {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                line = format!("{line} {}", text.escape_debug()).trim_end().to_owned();
-            }
-            _ => line += &format!(" sha256:{}", state.content),
-        },
-        kind => line += &format!(" {kind} {}", state.content),
-    }
-    if let Some(capability) = &state.capability {
-        line += &format!(" {{{capability}}}");
-    }
-    line
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
