@@ -65,7 +65,7 @@ pub(super) struct BuildArguments {
     /// Write the digest of the image's config to this file
     #[arg(long, value_name = "PATH")]
     iidfile: Option<PathBuf>,
-    /// How RUN is confined: auto, overlay or userns
+    /// How RUN is confined: auto, overlay, userns, in-place or chroot
     #[arg(long, value_name = "ISOLATION", default_value = "auto")]
     isolation: IsolationChoice,
     #[command(flatten)]

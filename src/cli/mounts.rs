@@ -97,6 +97,7 @@ impl FromStr for NamedSecret {
         }
         let id = id.ok_or(SecretProblem::NoId)?;
         let in_file = |path: String| SecretSource::File(path.into());
+        #[expect(clippy::match_same_arms, reason = "one row for each way to write it")]
         let source = match (kind.as_deref(), file, variable) {
             (_, Some(_), Some(_)) => return Err(SecretProblem::Both),
             (None | Some("env"), None, Some(variable)) => SecretSource::Environment(variable),

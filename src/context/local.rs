@@ -95,7 +95,7 @@ impl Context {
         let path = Path::new(path.trim_start_matches('/'));
         let is_inside =
             path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        is_inside && self.root.join(path).symlink_metadata().is_ok()
+        is_inside && self.tree.get(path).is_none() && self.root.join(path).symlink_metadata().is_ok()
     }
 
     /// Opens a file at the path that [`ContentSource::Context`] gives. Links are not followed: one that has taken

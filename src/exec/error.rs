@@ -57,7 +57,7 @@ pub enum StepError {
         span: Span,
     },
     /// A source of a COPY is there, but not for the build.
-    #[error("`{path}` is excluded by `.dockerignore`")]
+    #[error("`{path}` was not found: it is excluded by `.dockerignore`")]
     Ignored {
         /// The source, as written.
         path: String,

@@ -69,9 +69,10 @@ pub(super) struct Prepared {
     pub(super) mounts: Vec<Mount>,
     /// Variables that come from mounts.
     pub(super) env: Vec<(String, String)>,
-    _files: Vec<Files>,
-    _caches: Vec<Arc<Cache>>,
-    _agents: Vec<Forwarder>,
+    /// Kept until the command has ended, like those below.
+    files: Vec<Files>,
+    caches: Vec<Arc<Cache>>,
+    agents: Vec<Forwarder>,
 }
 
 /// What mounts are made with.
@@ -117,7 +118,7 @@ impl Preparation<'_> {
                     let files = bind::lay_out(&shown.node, Some(shown), self.sandbox, self.settings)?;
                     let access = if bind.read_write { Access::ReadWrite } else { Access::ReadOnly };
                     let kind = MountKind::Bind { source: files.source(bind::NAME), access };
-                    prepared._files.push(files);
+                    prepared.files.push(files);
                     directories.push(Mount { target: (&bind.target).into(), kind });
                 }
                 (Wanted::Cache(cache), shown) => {
@@ -137,7 +138,7 @@ impl Preparation<'_> {
                         Some(agent) => {
                             let agent = Forwarder::begin(wanted, Arc::clone(agent), self.sandbox)?;
                             let kind = MountKind::Bind { source: agent.source(), access: Access::ReadWrite };
-                            prepared._agents.push(agent);
+                            prepared.agents.push(agent);
                             last.push(Mount { target: (&target).into(), kind });
                         }
                     }
@@ -156,7 +157,7 @@ impl Preparation<'_> {
             let kind = MountKind::Bind { source: held.source.clone(), access };
             directories.push(Mount { target: (&cache.target).into(), kind });
         }
-        prepared._caches.extend(held.into_values());
+        prepared.caches.extend(held.into_values());
         // What is inside another mount comes after it, whatever their order in the Dockerfile.
         directories.sort_by(|one, other| one.target.cmp(&other.target));
         prepared.mounts.extend(directories);

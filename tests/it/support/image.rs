@@ -138,5 +138,5 @@ pub(crate) fn list(root: &Path) -> BTreeMap<String, FileState> {
 fn capability(path: &Path) -> Option<String> {
     let mut buffer = [0_u8; 64];
     let length = rustix::fs::lgetxattr(path, "security.capability", &mut buffer).ok()?;
-    Some(buffer[..length].iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(buffer[..length].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat())
 }

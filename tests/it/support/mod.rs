@@ -145,6 +145,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    #[expect(clippy::needless_pass_by_value, reason = "what a command has printed is of no other use")]
     pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),

@@ -14,7 +14,7 @@ use crate::exec::sandbox::InlineFile;
 use crate::exec::sandbox::inside::inline;
 
 /// The kernel's number for `tmpfs`, see `linux/magic.h`.
-const TMPFS_MAGIC: i64 = 0x0102_1994;
+const TMPFS_MAGIC: i128 = 0x0102_1994;
 
 /// The files of one command; they end with this.
 #[derive(Debug)]
@@ -30,8 +30,7 @@ impl Memory {
 
     /// Writes the nth mount's file; gives a link to it.
     pub(super) fn link(&self, index: usize, file: &InlineFile) -> io::Result<Thing> {
-        let kind = i64::try_from(rustix::fs::statfs(Path::new("/dev"))?.f_type);
-        if kind.ok() != Some(TMPFS_MAGIC) {
+        if i128::from(rustix::fs::statfs(Path::new("/dev"))?.f_type) != TMPFS_MAGIC {
             return Err(Errno::OPNOTSUPP.into());
         }
         // Any user may find a file whose path is known; who may read it is said by the file.
