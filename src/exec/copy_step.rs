@@ -44,7 +44,7 @@ impl Solver {
         copy: &CopyStep,
         inputs: &BTreeMap<StepId, Arc<FileSystem>>,
     ) -> Result<Arc<FileSystem>, StepError> {
-        let below = input(inputs, copy.parent)?;
+        let below = input(inputs, copy.parent);
         let selection = self.select(copy, inputs)?;
         let key = self.copy_key(copy, below, &selection)?;
         self.layer_on(step, below, key, |below, _| self.make_copy(copy, below, &selection))
@@ -206,7 +206,7 @@ impl Solver {
                 Ok(context.tree().clone())
             }
             Files::Step(id) => {
-                let files = input(inputs, *id)?;
+                let files = input(inputs, *id);
                 let layers = files.layers().into_iter();
                 selection.layers.extend(layers.map(|layer| (layer.layer.diff_id, layer)));
                 files.tree(&self.settings().layers)

@@ -111,10 +111,8 @@ impl Solver {
                     results.insert(id, result?);
                 }
                 if let Operation::Base(request) = &step.operation {
-                    let base = bases
-                        .get(request)
-                        .map(|base| Arc::new(base_file_system(&request.source, &base.layers)))
-                        .ok_or_else(|| fail(StepError::NoContext { name: request.source.to_string() }))?;
+                    // A graph is planned only when all of its bases are known.
+                    let base = Arc::new(base_file_system(&request.source, &bases[request].layers));
                     if is_run_on {
                         solver.unpack_early(&base);
                     }
@@ -172,7 +170,7 @@ impl Solver {
             Operation::Copy(copy) => self.copy(step, copy, inputs),
             Operation::WorkingDirectory(directory) => self.make_directory(step, directory, inputs),
             Operation::Run(run) => {
-                let below = input(inputs, run.parent)?;
+                let below = input(inputs, run.parent);
                 let shown = self.shown(run, inputs)?;
                 let key = self.settings.runner.key(run, &shown, below.key(), self.settings.clock);
                 self.layer_on(step, below, key, |below, activity| {
@@ -238,7 +236,7 @@ impl Solver {
         directory: &WorkingDirectoryStep,
         inputs: &BTreeMap<StepId, Arc<FileSystem>>,
     ) -> Result<Arc<FileSystem>, StepError> {
-        let below = input(inputs, directory.parent)?;
+        let below = input(inputs, directory.parent);
         let mut key = KeyWriter::new("working-directory");
         key.digest(below.key());
         key.field(directory.path.as_os_str().as_encoded_bytes()).field(&directory.user);
@@ -303,11 +301,9 @@ fn inputs(step: &Step) -> Vec<StepId> {
     inputs
 }
 
-pub(super) fn input(
-    inputs: &BTreeMap<StepId, Arc<FileSystem>>,
-    id: StepId,
-) -> Result<&Arc<FileSystem>, StepError> {
-    inputs.get(&id).ok_or_else(|| StepError::NoContext { name: format!("step {}", id.position()) })
+/// One of a step's inputs. All are there: [`inputs`] lists what a step may ask for.
+pub(super) fn input(inputs: &BTreeMap<StepId, Arc<FileSystem>>, id: StepId) -> &Arc<FileSystem> {
+    &inputs[&id]
 }
 
 /// The base images on which something is executed, in whatever stage.
