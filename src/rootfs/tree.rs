@@ -421,6 +421,21 @@ pub fn walk_into(directory: &Directory, prefix: &Path, found: &mut Vec<(PathBuf,
     }
 }
 
+/// A path below a root: `..` stops there, `.` and a leading `/` are nothing. No link is followed.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+    }
+    cleaned
+}
+
 /// The names in `path`, taking `.` and a leading `/` for nothing. `..` must have been resolved before.
 fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
     path.components().filter_map(|component| match component {

@@ -1,6 +1,6 @@
 //! Sources that `.dockerignore` hides.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use crate::context::ignore::Ignore;
 use crate::dockerfile::ast::{CopySource, Dockerfile, Instruction};
@@ -8,6 +8,7 @@ use crate::dockerfile::code::Code;
 use crate::dockerfile::diagnostic::Diagnostic;
 use crate::dockerfile::remote::RemoteSource;
 use crate::dockerfile::word::Word;
+use crate::rootfs::clean;
 
 /// `CopyIgnoredFile`. Where patterns take files in again, nothing is said: a source that is excluded may well hold
 /// files that are not.
@@ -33,7 +34,7 @@ fn check_path(verb: &str, path: &Word, ignore: &Ignore, found: &mut Vec<Diagnost
     if path.text.contains('$') || RemoteSource::of(&path.text).is_some() {
         return;
     }
-    let cleaned = clean(&path.text);
+    let cleaned = clean(Path::new(&path.text));
     if ignore.excludes(&cleaned) {
         let message =
             format!("Attempting to {verb} file {:?} that is excluded by .dockerignore", cleaned.display());
@@ -42,19 +43,4 @@ fn check_path(verb: &str, path: &Word, ignore: &Ignore, found: &mut Vec<Diagnost
                 .advise("take it out of .dockerignore, or take it in again with a line `!path` there"),
         );
     }
-}
-
-/// The path inside of the context.
-fn clean(path: &str) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
-        }
-    }
-    cleaned
 }

@@ -1,13 +1,13 @@
 //! Which files of a tree the sources of a COPY mean.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::CopyError;
 use crate::dockerfile::nearest;
 use crate::layer::Metadata;
 use crate::rootfs::glob::{self, Glob};
-use crate::rootfs::{Directory, Last, Node, Tree};
+use crate::rootfs::{Directory, Last, Node, Tree, clean};
 
 /// One file or directory that a source stands for.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub fn select(tree: &Tree, pattern: &str, parents: bool) -> Result<Vec<Selected>
     if !glob::has_wildcards(pattern) {
         return Ok(vec![select_literally(tree, pattern)?]);
     }
-    let path = clean(pattern);
+    let path = clean(Path::new(pattern));
     let mut selected = Vec::new();
     for path in matches(tree, &path, pattern)? {
         let resolved = tree.resolve(&path, Last::Follow)?;
@@ -55,7 +55,7 @@ pub fn select(tree: &Tree, pattern: &str, parents: bool) -> Result<Vec<Selected>
 
 /// Finds what is at `path` in `tree`, links followed inside it. No character is a wildcard.
 pub fn select_literally(tree: &Tree, path: &str) -> Result<Selected, CopyError> {
-    let cleaned = clean(path);
+    let cleaned = clean(Path::new(path));
     let resolved = tree.resolve(&cleaned, Last::Follow)?;
     let node = resolved.node.ok_or_else(|| not_found(tree, path))?;
     Ok(Selected { path: cleaned, node, parents: Vec::new(), is_pivot: false })
@@ -63,10 +63,10 @@ pub fn select_literally(tree: &Tree, path: &str) -> Result<Selected, CopyError> 
 
 fn select_with_parents(tree: &Tree, pattern: &str) -> Result<Vec<Selected>, CopyError> {
     let (before, after) = match pattern.split_once("/./") {
-        Some((before, after)) => (clean(before), after),
+        Some((before, after)) => (clean(Path::new(before)), after),
         None => (PathBuf::new(), pattern.strip_prefix("./").unwrap_or(pattern)),
     };
-    let inside = clean(after);
+    let inside = clean(Path::new(after));
     let full = before.join(&inside);
     let paths = if glob::has_wildcards(pattern) {
         matches(tree, &full, pattern)?
@@ -158,24 +158,9 @@ fn children(tree: &Tree, path: &Path) -> Result<Option<std::sync::Arc<Directory>
     }
 }
 
-/// A source path below the root: `..` stops there, `.` is nothing.
-fn clean(path: &str) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for component in Path::new(path).components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            _ => {}
-        }
-    }
-    cleaned
-}
-
 /// The error for a missing source, with the existing path that is most like it.
 fn not_found(tree: &Tree, path: &str) -> CopyError {
-    let cleaned = clean(path);
+    let cleaned = clean(Path::new(path));
     let mut parent = PathBuf::new();
     let mut advice = None;
     for name in &cleaned {

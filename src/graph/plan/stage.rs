@@ -1,6 +1,6 @@
 //! One stage: its base, then its instructions one after the other.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::{Environment, TRIGGER_ESCAPE, is_environment};
@@ -11,6 +11,7 @@ use crate::dockerfile::{
 };
 use crate::graph::{BaseSource, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep};
 use crate::image::{ImageConfig, Platform, history};
+use crate::rootfs::clean;
 
 /// Docker's search path, for images that have none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -63,17 +64,7 @@ impl StageState {
 
     /// An absolute and clean path, taken from the working directory if it is relative.
     pub(super) fn absolute(&self, path: &str) -> PathBuf {
-        let mut absolute = PathBuf::from("/");
-        for component in Path::new(&self.config.config.working_dir).join(path).components() {
-            match component {
-                Component::Normal(name) => absolute.push(name),
-                Component::ParentDir => {
-                    absolute.pop();
-                }
-                _ => {}
-            }
-        }
-        absolute
+        Path::new("/").join(clean(&Path::new(&self.config.config.working_dir).join(path)))
     }
 
     /// The shell of shell forms.
