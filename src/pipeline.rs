@@ -184,9 +184,6 @@ async fn plan_platform(
         }
     };
     inputs.check_bases(&graph, &bases, resolver.events())?;
-    for (source, warning) in &graph.warnings {
-        resolver.events().warn(warning.render(source, true));
-    }
     let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
     let solutions = solver.solve(&graph, &bases);
     Ok(PlatformBuild { graph, bases, solutions })

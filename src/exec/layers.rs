@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use futures_util::StreamExt as _;
 
 use super::index_slot::{Asked, Claim, Slot};
+use super::listing::Listing;
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
 use crate::layer::{
@@ -363,35 +362,25 @@ impl Read for Verified {
     }
 }
 
-/// How many blocks the reader of a layer may be ahead of who makes its index.
-const BLOCKS_AHEAD: usize = 16;
-
 /// Makes a layer's index from the bytes that another one reads.
 struct Indexing {
     tar: Verified,
     layers: Layers,
     diff_id: DiffId,
-    claim: Option<Claim>,
-    blocks: Option<SyncSender<Vec<u8>>>,
-    thread: Option<JoinHandle<Result<LayerIndex, TarError>>>,
+    /// Until the end of the layer.
+    listing: Option<(Claim, Listing)>,
 }
 
 impl Indexing {
     fn new(tar: Verified, layers: Layers, diff_id: DiffId, claim: Claim) -> Self {
-        let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
-        let thread = std::thread::spawn(move || LayerIndex::read(Blocks::new(receiver)));
-        Self { tar, layers, diff_id, claim: Some(claim), blocks: Some(blocks), thread: Some(thread) }
+        Self { tar, layers, diff_id, listing: Some((claim, Listing::begin())) }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.blocks = None;
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        let index = thread.join().map_err(|_| io::Error::other("the thread that lists the layer is gone"))?;
-        let index = index.map_err(io::Error::other)?;
+        let Some((claim, listing)) = self.listing.take() else { return Ok(()) };
+        let index = listing.finish().map_err(io::Error::other)?;
         self.layers.shared.store.keep_layer_index(self.diff_id, &index).map_err(io::Error::other)?;
-        if let Some(claim) = self.claim.take() {
-            claim.fulfil(index);
-        }
+        claim.fulfil(index);
         Ok(())
     }
 }
@@ -403,40 +392,9 @@ impl Read for Indexing {
             self.finish()?;
             return Ok(0);
         }
-        // When the other end is gone it has found something wrong, which `finish` reports.
-        let gone = self.blocks.as_ref().is_some_and(|blocks| blocks.send(buffer[..count].to_vec()).is_err());
-        if gone {
+        if self.listing.as_ref().is_some_and(|(_, listing)| !listing.take(&buffer[..count])) {
             self.finish()?;
         }
-        Ok(count)
-    }
-}
-
-/// The receiving end: blocks as a stream.
-pub(super) struct Blocks {
-    receiver: Receiver<Vec<u8>>,
-    block: Vec<u8>,
-    at: usize,
-}
-
-impl Blocks {
-    pub(super) fn new(receiver: Receiver<Vec<u8>>) -> Self {
-        Self { receiver, block: Vec::new(), at: 0 }
-    }
-}
-
-impl Read for Blocks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.block.len() {
-            match self.receiver.recv() {
-                Ok(block) => (self.block, self.at) = (block, 0),
-                // The layer has ended, or reading it was given up.
-                Err(_) => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.block.len() - self.at);
-        buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
-        self.at += count;
         Ok(count)
     }
 }

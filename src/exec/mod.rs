@@ -15,6 +15,7 @@ mod download;
 mod error;
 mod index_slot;
 mod layers;
+mod listing;
 mod mounts;
 mod result;
 mod rootfs_pool;

@@ -30,8 +30,6 @@ pub struct Graph {
     pub config: ImageConfig,
     /// The image's history, oldest first.
     pub history: Vec<HistoryItem>,
-    /// What was found on the way that may be a mistake.
-    pub warnings: Vec<(Arc<Source>, crate::dockerfile::Diagnostic)>,
 }
 
 /// Position of a step in [`Graph::steps`].

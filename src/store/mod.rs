@@ -5,7 +5,7 @@
 //! blobs/sha256/<digest>             configs, manifests, compressed layers
 //! indexes/<diff id>                 what each layer says, without contents (see `layer::LayerIndex`)
 //! steps/<key>                       results of steps, by key
-//! layers/<chain id>/                unpacked layers, where a RUN needed them
+//! rootfs/<ids>/                     unpacked layers and cache mounts, where a RUN needed them (see `exec::sandbox`)
 //! tmp/<random>/                     one directory per process at work; swept when the process is gone
 //! ```
 //!
@@ -90,7 +90,7 @@ impl Store {
     /// Opens the store at `root`, making it where it is missing, and sweeps what dead processes left behind.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        for directory in ["blobs/sha256", "indexes", "steps", "layers", "tmp"] {
+        for directory in ["blobs/sha256", "indexes", "steps", "tmp"] {
             let path = root.join(directory);
             std::fs::create_dir_all(&path).map_err(StoreError::io("create", path))?;
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::{Base, BaseRequest, BaseSource, Bases, Graph, Operation, Place, Step, StepId};
 use crate::dockerfile::{
-    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Source, Span, Word, did_you_mean, expand,
+    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Span, Word, did_you_mean, expand,
 };
 use crate::image::{ImageRef, Platform};
 use arguments::Globals;
@@ -95,7 +95,6 @@ struct Planner<'a> {
     /// Images that are copied or mounted from, which need no stage.
     images: BTreeMap<BaseRequest, StepId>,
     needs: BTreeSet<BaseRequest>,
-    warnings: Vec<(Arc<Source>, Diagnostic)>,
     depth: usize,
 }
 
@@ -118,7 +117,6 @@ impl<'a> Planner<'a> {
             stages: BTreeMap::new(),
             images: BTreeMap::new(),
             needs: BTreeSet::new(),
-            warnings: Vec::new(),
             depth: 0,
         })
     }
@@ -139,7 +137,6 @@ impl<'a> Planner<'a> {
             result: stage.top,
             config: stage.config,
             history: stage.history,
-            warnings: std::mem::take(&mut self.warnings),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::dockerfile::parse;
+use crate::dockerfile::{Source, parse};
 use crate::image::ImageConfig;
 
 /// What besides the Dockerfile takes part.
