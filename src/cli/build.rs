@@ -17,7 +17,7 @@ use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
-use crate::request::{BuildRequest, ContextSource, Output};
+use crate::request::{BuildRequest, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
@@ -188,7 +188,6 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         None => (text.clone(), String::new()),
     });
     Ok(BuildRequest {
-        context: ContextSource::Directory(arguments.context.clone()),
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
         source_date_epoch: source_date_epoch(&build_args)?,
@@ -206,7 +205,7 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        store: store(arguments)?,
+        ..BuildRequest::new(arguments.context.clone(), store(arguments)?)
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::contents::Contents;
 use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::error::StepError;
+use super::left_out;
 use super::layers::ImageLayer;
 use super::result::FileSystem;
 use super::solve::{Solver, input};
@@ -335,7 +336,12 @@ impl Solver {
         contents: &Contents<'_>,
     ) -> Result<ImageLayer, StepError> {
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
-        contents.write(placed, &mut tar)?;
+        let ignored = &self.settings().ignored_paths;
+        if ignored.is_empty() {
+            contents.write(placed, &mut tar)?;
+        } else {
+            contents.write(&left_out::kept(placed, ignored), &mut tar)?;
+        }
         tar.finish()?.finish()
     }
 }
