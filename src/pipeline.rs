@@ -12,6 +12,8 @@ mod image;
 mod inputs;
 mod push;
 mod retry;
+mod saved;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ use bases::Resolver;
 use image::{BuiltImage, Style, assemble};
 use inputs::Inputs;
 use push::Pushes;
+pub use saved::{PushSaved, push_saved};
+pub use warm::warm;
 
 /// What a build yields.
 #[derive(Debug, Clone)]
@@ -147,8 +151,7 @@ async fn run(
         pushes.send(&squashed);
         images.push(image);
         for target in &request.further_targets {
-            let build =
-                plan_platform(request, Some(target), &inputs, &resolver, &solver, platform).await?;
+            let build = plan_platform(request, Some(target), &inputs, &resolver, &solver, platform).await?;
             build.solutions[build.graph.result.position()].clone().await?;
         }
     }
@@ -167,7 +170,7 @@ async fn run(
     })
 }
 
-/// Plans until every base image that planning asks for is known.
+/// Plans, and has the steps carried out as they are waited for.
 async fn plan_platform(
     request: &BuildRequest,
     target: Option<&str>,
@@ -176,6 +179,20 @@ async fn plan_platform(
     solver: &Arc<Solver>,
     platform: &Platform,
 ) -> Result<PlatformBuild, BuildError> {
+    let (graph, bases) = plan_graph(request, target, inputs, resolver, platform).await?;
+    let (graph, bases) = (Arc::new(graph), Arc::new(bases));
+    let solutions = solver.solve(&graph, &bases);
+    Ok(PlatformBuild { graph, bases, solutions })
+}
+
+/// Plans until every base image that planning asks for is known.
+async fn plan_graph(
+    request: &BuildRequest,
+    target: Option<&str>,
+    inputs: &Inputs,
+    resolver: &Resolver<'_>,
+    platform: &Platform,
+) -> Result<(Graph, Bases), BuildError> {
     let build_platform = Platform::host();
     let mut bases = Bases::new();
     let graph = loop {
@@ -199,9 +216,22 @@ async fn plan_platform(
         }
     };
     inputs.check_bases(&graph, &bases, resolver.events())?;
-    let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
-    let solutions = solver.solve(&graph, &bases);
-    Ok(PlatformBuild { graph, bases, solutions })
+    Ok((*graph, bases))
+}
+
+/// The steps that a build would have, by name, in an order in which they could be done. Base images are looked up;
+/// nothing else is fetched, run or pushed.
+pub async fn outline(request: &BuildRequest, environment: Environment) -> Result<Vec<String>, BuildError> {
+    request.validate()?;
+    let Environment { credentials, events, .. } = environment;
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let layers = Layers::new(store, registries, events.clone(), request.encoding);
+    let inputs = Inputs::read(request, &events)?;
+    let resolver = Resolver::new(&layers, &events, request);
+    let platform = request.platforms.first().cloned().unwrap_or_else(Platform::host);
+    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
+    Ok(graph.steps.into_iter().map(|step| step.name).collect())
 }
 
 /// Waits for the steps of the image, and makes its config and manifest. Gives with it the layers that belong to no

@@ -1,5 +1,6 @@
 //! Values on command lines.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,17 @@ pub(super) fn key_value(text: &str) -> Option<(String, String)> {
         Some((key, value)) => Some((key.to_owned(), value.to_owned())),
         None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
     }
+}
+
+/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
+pub(super) fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
+    text.filter(|text| !text.is_empty())
+        .map(|text| {
+            text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
+        })
+        .transpose()
 }
 
 /// `HOST=PEM` of `--registry-certificate`.

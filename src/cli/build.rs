@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::arguments::{certificate, dockerfile_source, key_value, named_context, source_date_epoch};
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -129,8 +129,10 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
 
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
+    /// The build failed.
     Build(Box<BuildError>),
+    /// This.
     Other(String),
 }
 
@@ -139,6 +141,18 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
     let places = CredentialPlaces::from_environment();
     let credentials =
         Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
+    let result =
+        run_pipeline(credentials, events, async |environment| pipeline::build(&request, environment).await)?;
+    write_files(arguments, &result)?;
+    Ok(result)
+}
+
+/// Runs something that builds, until it ends or a signal ends it.
+pub(super) fn run_pipeline<T>(
+    credentials: Credentials,
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let cancel = Cancel::new().map_err(|error| Failure::Other(error.to_string()))?;
     let helper = PathBuf::from("/proc/self/exe");
     let environment = Environment { credentials, helper, events: events.clone(), cancel: cancel.clone() };
@@ -148,15 +162,13 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         let listener = tokio::spawn(cancel_on_signal(cancel));
-        let result = pipeline::build(&request, environment).await;
+        let result = build(environment).await;
         listener.abort();
         result
     });
     // Threads that wait for a download that nobody wants any more need not be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let result = result.map_err(|error| Failure::Build(Box::new(error)))?;
-    write_files(arguments, &result)?;
-    Ok(result)
+    result.map_err(|error| Failure::Build(Box::new(error)))
 }
 
 /// Throws the switch on SIGINT and SIGTERM.
@@ -221,17 +233,6 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
         },
         ..RegistrySettings::default()
     }
-}
-
-/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
-    text.filter(|text| !text.is_empty())
-        .map(|text| {
-            text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
-        })
-        .transpose()
 }
 
 fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {

@@ -4,6 +4,7 @@
 //! JSON lines, or not at all. Everything that takes time is an *activity*, opened with [`Events::begin`].
 
 mod json;
+mod logrus;
 mod plain;
 mod terminal;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use json::JsonReporter;
+pub use logrus::{Log, LogFormat, LogLevel, LogStyle, LogrusReporter};
 pub use plain::PlainReporter;
 pub use terminal::TerminalReporter;
 
@@ -229,12 +231,7 @@ impl Events {
     }
 
     /// The same for an activity about `subject`.
-    pub fn begin_about(
-        &self,
-        subject: Subject,
-        activity: ActivityKind,
-        name: impl Into<String>,
-    ) -> Activity {
+    pub fn begin_about(&self, subject: Subject, activity: ActivityKind, name: impl Into<String>) -> Activity {
         let id = ActivityId(self.shared.next.fetch_add(1, Ordering::Relaxed));
         self.report(EventKind::Begun { id, activity, name: name.into(), subject });
         Activity {

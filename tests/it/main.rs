@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod compatibility;
 mod differential;
+mod executor;
 mod fuzz;
 mod mounts;
 mod pods;

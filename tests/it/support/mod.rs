@@ -4,6 +4,7 @@
 mod base;
 mod debian_registry;
 mod image;
+mod mounted;
 mod sample_app;
 mod served;
 
@@ -14,6 +15,7 @@ use std::process::{Command, Output, Stdio};
 pub(crate) use base::{base_layout, small_base_layout};
 pub(crate) use debian_registry::DebianRegistry;
 pub(crate) use image::{FileState, Image, list};
+pub(crate) use mounted::Mounted;
 pub(crate) use sample_app::{node_layout, sample_app};
 pub(crate) use served::Served;
 use tempfile::TempDir;
