@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::context::source::ContextSource;
 use crate::exec::sandbox::IsolationChoice;
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
@@ -59,16 +60,6 @@ pub struct BuildRequest {
     pub registries: RegistrySettings,
     /// The store's directory.
     pub store: PathBuf,
-}
-
-/// Where the files of the build context are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContextSource {
-    /// In a directory.
-    Directory(PathBuf),
-    /// There are none.
-    Empty,
 }
 
 /// Where the Dockerfile is.

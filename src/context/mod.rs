@@ -2,5 +2,6 @@
 
 pub mod ignore;
 mod local;
+pub mod source;
 
 pub use local::{Context, ContextError};

@@ -53,6 +53,9 @@ impl Inputs {
         let root = match &request.context {
             ContextSource::Directory(root) => Some(root.as_path()),
             ContextSource::Empty => None,
+            ContextSource::Remote(remote) => {
+                return Err(crate::context::ContextError::NotHere { context: remote.to_string() }.into());
+            }
         };
         if let Some(root) = root
             && !root.is_dir()
