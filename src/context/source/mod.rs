@@ -20,6 +20,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use git::is_commit_id;
 pub use git::{CheckoutTimes, GitScheme, GitSource, GitUrl, ParseGitError};
 pub use object::ObjectAddress;
 pub use web::{Login, ParseWebError, WebAddress};
