@@ -11,21 +11,22 @@ use super::arguments::{certificate, dockerfile_source, key_value, named_context}
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
+use crate::context::source::buildx;
 use crate::event::Events;
 use crate::exec::sandbox::IsolationChoice;
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
-use crate::request::{BuildRequest, ContextSource, Output};
+use crate::request::{BuildRequest, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub(super) struct BuildArguments {
-    /// Directory with the files that COPY and ADD see
+    /// The files that COPY and ADD see: a directory, a git repository, the address of an archive or `-`
     #[arg(value_name = "CONTEXT")]
-    context: PathBuf,
+    context: String,
     /// The Dockerfile; `-` reads it from standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -176,6 +177,10 @@ async fn cancel_on_signal(cancel: Cancel) {
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
 fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+    let context = buildx::parse(&arguments.context).map_err(|error| pipeline::describe(&error))?;
+    if arguments.context == "-" && arguments.file.as_deref() == Some(Path::new("-")) {
+        return Err("standard input cannot be both the build context and the Dockerfile".to_owned());
+    }
     let dockerfile = dockerfile_source(arguments.file.as_deref())?;
     let mut outputs = arguments.outputs.clone();
     if arguments.push && !outputs.contains(&Output::Push) {
@@ -188,7 +193,7 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         None => (text.clone(), String::new()),
     });
     Ok(BuildRequest {
-        context: ContextSource::Directory(arguments.context.clone()),
+        context,
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
         source_date_epoch: source_date_epoch(&build_args)?,

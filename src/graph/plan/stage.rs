@@ -9,7 +9,9 @@ use crate::dockerfile::{
     ArgDeclaration, Code, Diagnostic, Diagnostics, Escape, Instruction, Located, Source, Span, Variables,
     Word, expand, parse_onbuild,
 };
-use crate::graph::{BaseSource, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep};
+use crate::graph::{
+    BaseSource, CopyInput, CopyStep, Files, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep,
+};
 use crate::image::{ImageConfig, Platform, history};
 use crate::rootfs::clean;
 
@@ -123,13 +125,30 @@ impl Planner<'_> {
                 Ok(new_state(index, step, platform.clone(), scratch_config(&platform), Vec::new()))
             }
             Origin::Image(source) => Ok(self.begin_with_image(index, source, platform, place, label)),
-            Origin::Context(name) => {
-                let message =
-                    format!("the build context `{name}` is a directory, which no stage can begin with");
-                let advice = format!("begin with `FROM scratch` and `COPY --from={name} / /`");
-                Err(here(Diagnostic::error(Code::Unsupported, message, stage.base.span).advise(advice)))
-            }
+            Origin::Context(name) => Ok(self.begin_with_files(index, name, &platform, &place, label)),
         }
+    }
+
+    /// A stage that begins with the files of a named context, as its only layer.
+    fn begin_with_files(
+        &mut self,
+        index: usize,
+        name: String,
+        platform: &Platform,
+        place: &Place,
+        label: (usize, String),
+    ) -> StageState {
+        let scratch = self.push(Operation::Scratch, place.clone(), None);
+        let created_by = label.1.clone();
+        let everything = crate::graph::Located { value: "/".to_owned(), span: place.span };
+        let copy = CopyStep {
+            sources: vec![CopyInput::Files { from: Files::Context(Some(name)), pattern: everything }],
+            ..CopyStep::into_root(scratch)
+        };
+        let step = self.push(Operation::Copy(copy), place.clone(), Some(label));
+        let mut state = new_state(index, scratch, platform.clone(), scratch_config(platform), Vec::new());
+        state.record_step(created_by, step);
+        state
     }
 
     fn begin_with_image(
