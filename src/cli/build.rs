@@ -12,7 +12,7 @@ use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
 use crate::context::source::buildx;
-use crate::event::Events;
+use crate::event::{Events, Trace};
 use crate::exec::sandbox::IsolationChoice;
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
@@ -60,6 +60,9 @@ pub(super) struct BuildArguments {
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     progress: Progress,
+    /// Write to this file where the time went, as a Chrome trace for Perfetto, and say the gist of it
+    #[arg(long, value_name = "PATH")]
+    trace: Option<PathBuf>,
     /// Write digests as JSON to this file
     #[arg(long, value_name = "PATH")]
     metadata_file: Option<PathBuf>,
@@ -107,9 +110,17 @@ fn image_format(text: &str) -> Result<ImageFormat, String> {
 
 /// Builds; says what came of it.
 pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
-    let events = Events::new(arguments.progress.reporter());
+    let trace = arguments.trace.as_ref().map(|path| (Trace::begin(), path));
+    let reporter = arguments.progress.reporter();
+    let reporter = trace.iter().fold(reporter, |reporter, (trace, _)| trace.reporter(reporter));
+    let events = Events::new(reporter);
     let result = build(arguments, &events);
     events.finish();
+    // A build that failed has a trace too; its own error counts.
+    let result = match trace.map(|(trace, path)| save_trace(&trace, path)) {
+        Some(Err(error)) => result.and(Err(error)),
+        _ => result,
+    };
     match result {
         Ok(result) => {
             if arguments.progress != Progress::Json {
@@ -265,6 +276,14 @@ fn write_files(arguments: &BuildArguments, result: &BuildResult) -> Result<(), F
         });
         write_file(path, format!("{metadata:#}\n").as_bytes())?;
     }
+    Ok(())
+}
+
+fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
+    trace
+        .save(path)
+        .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))?;
+    complain(trace.summary().trim_end());
     Ok(())
 }
 
