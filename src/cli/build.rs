@@ -222,7 +222,7 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        store: store(arguments)?,
+        ..BuildRequest::new(arguments.context.clone(), store(arguments)?)
     })
 }
 
