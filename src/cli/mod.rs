@@ -6,6 +6,7 @@ mod check;
 mod mounts;
 mod output;
 mod progress;
+mod registry;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Look into registries, copy and compare images, clean up
+    Registry(registry::RegistryArguments),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -46,5 +49,6 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
     }
 }
