@@ -3,16 +3,21 @@
 use serde_json::json;
 
 use super::{Stage, for_two_platforms};
+use crate::support::Build;
 
 #[test]
 fn names_all_that_differs() {
     let stage = Stage::new();
     let begin = "FROM base\nENV A=1 B=2\nRUN mkdir /d && echo one > /d/content && echo same > /d/mode && echo o > /d/owner \
                  && ln -s one /d/link && echo gone > /d/gone && mkdir /d/kind && echo kept > /d/kept\n";
-    stage.push(begin, "app:1");
+    // The same times give the same layers.
+    let push = |dockerfile: &str, name| {
+        stage.push_with(Build::new(dockerfile).env("SOURCE_DATE_EPOCH", "1700000000"), name);
+    };
+    push(begin, "app:1");
     let changes = "RUN echo two > /d/content && chmod 600 /d/mode && chown 1000:50 /d/owner && ln -sf two /d/link \
                    && rm -r /d/gone /d/kind && echo f > /d/kind && echo new > /d/new\nENV B=3\nUSER app\n";
-    stage.push(&format!("{begin}{changes}"), "app:2");
+    push(&format!("{begin}{changes}"), "app:2");
     let outcome = stage.run(&["diff", "--format", "json", &stage.name("app:1"), &stage.name("app:2")]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();

@@ -150,7 +150,7 @@ fn what_is_kept_outlives_pruning_and_garbage_collection() {
         0..20_i64,
     );
     let images = images.prop_map(|(images, tags, keep, since)| Images { images, tags, keep, since });
-    let mut runner = TestRunner::new(Config { cases: 6, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 4, failure_persistence: None, ..Config::default() });
     let mut round = 0;
     let round = std::cell::RefCell::new(&mut round);
     runner
