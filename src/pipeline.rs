@@ -169,6 +169,7 @@ async fn plan_platform(
             build_args: &request.build_args,
             target: request.target.as_deref(),
             platform,
+            is_platform_given: !request.platforms.is_empty(),
             build_platform: &build_platform,
             contexts: &request.contexts,
             labels: &request.labels,

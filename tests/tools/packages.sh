@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need from Debian's (or Ubuntu's) packages, if it is missing:
 #
-#   tests/tools/packages.sh [GROUP...]      groups: build, demo, stand-in, tests; without one: all of them
+#   tests/tools/packages.sh [GROUP...]      groups: build, demo, fuzz, stand-in, tests; without one: all of them
 #
 # Quick and silent when everything is there. No service is started, and none is left to start by itself.
 set -euo pipefail
@@ -24,6 +24,9 @@ need_group() {
     case $1 in
         build)
             need cc gcc libc6-dev
+            ;;
+        fuzz)
+            need c++ g++
             ;;
         demo)
             need docker-registry docker-registry
@@ -50,7 +53,7 @@ need_group() {
             need jq jq
             need ssh-agent openssh-client
             ;;
-        *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
+        *) fail "unknown group '$1': build, demo, fuzz, stand-in, tests" ;;
     esac
 }
 

@@ -20,9 +20,7 @@ cases! {
     to_a_linked_directory: case("1.8 dest is a link to a directory", "FROM base\nCOPY a /lib\nCOPY d /lib\n").files(&["a", "d/b"]);
     an_absolute_link: case("1.8 dest links stay inside the rootfs", "FROM base\nRUN ln -s /etc /abs && ln -s ../../../etc /up\nCOPY a /abs/\nCOPY b /up/\n").files(&["a", "b"]);
     a_link_that_leads_nowhere_yet: case("1.8 dest through a dangling link", "FROM base\nRUN ln -s /new/place /l\nCOPY d /l/\n")
-        .files(&["d/a"])
-        .written("Buildah 1.28 replaces the link")
-        .makes(&["l -> /new/place", "new/ 0755", "new/place/ 0755", "new/place/a 0644 d/a"]);
+        .files(&["d/a"]);
     onto_a_link_to_a_file: case("1.14 a file onto a symlink writes through the link", "FROM base\nRUN ln -s etc/group /l\nCOPY a /l\n")
         .files(&["a"])
         .written("Buildah replaces the link")
