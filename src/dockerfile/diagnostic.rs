@@ -268,7 +268,19 @@ mod tests {
         let message = "one two three four five six seven eight nine ten";
         let advice = "eleven twelve thirteen fourteen fifteen sixteen";
         let diagnostic = Diagnostic::warning(Code::UndefinedVar, message, Span::new(7, 10)).advise(advice);
-        insta::assert_snapshot!(diagnostic.render_within(40, &source, false), @"");
+        insta::assert_snapshot!(diagnostic.render_within(40, &source, false), @r"
+        warning[UndefinedVar]: one two three
+                               four five six
+                               seven eight nine
+                               ten
+         --> Dockerfile:2:1
+          |
+        2 | RUN a
+          | ^^^
+          |
+          = help: eleven twelve thirteen
+                  fourteen fifteen sixteen
+        ");
         assert_eq!(wrapped("", 5), "");
         assert_eq!(wrapped("a  longer-word b", 5), "a \nlonger-word\nb");
     }

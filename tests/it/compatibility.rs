@@ -313,7 +313,7 @@ ONBUILD RUN x
             ("WORKDIR /", true),
             ("CMD [\"a\" \"b\"]", true),
             ("ENTRYPOINT [\"/bin/sh\" \"-c\" \"x\"]", true),
-            ("EXPOSE [53/udp 80/tcp]", true),
+            ("EXPOSE [80/tcp 53/udp]", true),
             ("VOLUME [/a /b]", true),
             ("USER x", true),
             ("STOPSIGNAL 9", true),

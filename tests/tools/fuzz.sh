@@ -12,7 +12,7 @@ corpus=$directory/corpus/$name artifacts=$directory/artifacts/$name log=$directo
 mkdir -p "$corpus" "$artifacts"
 
 code=0
-"$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+"$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
     -verbosity=1 -print_final_stats=1 -dict=fuzz/dockerfile.dict -artifact_prefix="$artifacts/" \
     "$corpus" >"$log" 2>&1 || code=$?
 if [ "$code" -ne 0 ]; then

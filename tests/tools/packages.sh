@@ -52,6 +52,7 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need script bsdutils
             ;;
         *) fail "unknown group '$1': build, demo, fuzz, stand-in, tests" ;;
     esac

@@ -101,6 +101,7 @@ impl Planner<'_> {
             .transpose()?;
         let checksum =
             copying.checksum.map(|word| plan_checksum(state, word, copying.sources, text)).transpose()?;
+        let chmod_is_absent = chmod.is_none();
         let destination = state.expand(copying.destination, text)?;
         let mut shown: Vec<String> = Vec::new();
         if copying.parents {
@@ -147,7 +148,8 @@ impl Planner<'_> {
             into_directory,
             owner: chown,
             mode,
-            link: copying.link,
+            // As in BuildKit, the modes of what is there already count.
+            link: copying.link && chmod_is_absent,
             parents: copying.parents,
             exclude: copying
                 .exclude

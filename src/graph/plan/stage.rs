@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::arguments::{Environment, TRIGGER_ESCAPE, is_environment};
+use super::arguments::{Environment, is_environment};
 use super::{Fault, MAX_TRIGGERS, Origin, Planner, in_dockerfile};
 use crate::dockerfile::{
     ArgDeclaration, Code, Diagnostic, Diagnostics, Escape, Instruction, Located, Source, Span, Variables,
@@ -170,7 +170,9 @@ impl Planner<'_> {
         }
         for trigger in triggers {
             let source = Source::new(format!("ONBUILD trigger of {}", stage.base.text), trigger);
-            let text = Text { source: Arc::new(source.clone()), escape: TRIGGER_ESCAPE };
+            // Its lines have Docker's escape character, its words that of the Dockerfile, as in BuildKit.
+            let escape = self.request.dockerfile.directives.escape;
+            let text = Text { source: Arc::new(source.clone()), escape };
             let instruction = parse_onbuild(source)?;
             self.dispatch(state, &instruction, &text).map_err(|fault| fault.in_source(&text.source))?;
         }

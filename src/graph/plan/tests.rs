@@ -154,6 +154,7 @@ fn arguments_and_environment() {
         ("FROM a\nARG TARGETARCH\nENV B=$TARGETARCH\n", &[("TARGETARCH", "x")], vec!["B=x"]),
         ("FROM a\nARG TARGETARCH=mine\nENV B=$TARGETARCH\n", &[], vec!["B=mine"]),
         ("FROM a\nARG TARGETSTAGE\nENV B=$TARGETSTAGE\n", &[], vec!["B=default"]),
+        ("FROM a AS c\nARG TARGETSTAGE\nENV B=$TARGETSTAGE\n", &[], vec!["B=c"]),
     ] {
         let graph = Given { build_args, ..Given::default() }.plan(text).unwrap();
         assert_eq!(environment(&graph), expected, "{text}");
@@ -164,7 +165,7 @@ fn arguments_and_environment() {
 fn a_run_sees_arguments_and_proxies() {
     let build_args = &[("A", "1"), ("https_proxy", "p"), ("UNUSED", "x")];
     let graph = Given { build_args, ..Given::default() }
-        .plan("FROM a\nENV E=1\nARG A\nARG SOURCE_DATE_EPOCH=7\nWORKDIR /w\nUSER app\nRUN x\n")
+        .plan("FROM a\nENV E=1\nARG A\nARG BUILDKIT_SBOM_SCAN_STAGE=1 SOURCE_DATE_EPOCH=7\nWORKDIR /w\nUSER app\nRUN x\n")
         .unwrap();
     let Operation::Run(run) = &graph.step(graph.result).operation else { panic!("{:?}", names(&graph)) };
     let pairs = |pairs: &[(String, String)]| -> Vec<String> {
@@ -174,7 +175,7 @@ fn a_run_sees_arguments_and_proxies() {
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     };
-    assert_eq!(pairs(&run.env), ["E=1", "A=1"]);
+    assert_eq!(pairs(&run.env), ["E=1", "A=1", "SOURCE_DATE_EPOCH=7"]);
     assert_eq!(pairs(&run.proxies), ["HTTPS_PROXY=p", "https_proxy=p"]);
     assert_eq!((run.cwd.as_str(), run.user.as_str()), ("/w", "app"));
     assert_eq!(run.argv, ["/bin/sh", "-c", "x"]);

@@ -27,7 +27,7 @@ cases! {
         .makes(&["etc/group 0644 a", "l -> etc/group"]);
     onto_a_dangling_link: case("1.14 … also a dangling one", "FROM base\nRUN ln -s usr/new /l\nCOPY a /l\n")
         .files(&["a"])
-        .written("Buildah replaces the link")
+        .written("Buildah makes a directory where the link leads")
         .makes(&["l -> usr/new", "usr/new 0644 a"]);
     a_file_over_a_file: case("1.8 a file replaces a file", "FROM base\nCOPY a /etc/group\n").files(&["a"]).mode("a", 0o600);
     one_name_of_two: case("1.8 a file replaces one name of a hard-linked pair", "FROM base\nCOPY a /usr/lib/one\n").files(&["a"]);

@@ -89,6 +89,9 @@ cases! {
     link_over_links: case("1.8 --link: symlinks in dest not followed – replaced by dirs", "FROM base\nCOPY --link a /lib/\n").files(&["a"])
         .written(NEW)
         .makes(&["lib/ 0755", "lib/a 0644 a"]);
+    link_with_a_mode: case("1.8 --link: --chmod disables it", "FROM base\nCOPY --link --chmod=700 a /lib/\nCOPY --link --chmod=u+x d /home/app/\n").files(&["a", "d/b"])
+        .written(NEW)
+        .makes(&["home/app/b 0744 d/b", "usr/lib/a 0700 a"]);
     link_with_an_owner: case("1.8 --link with --chown by name and --chmod", "FROM base\nCOPY --link --chown=app:staff --chmod=700 a /opt/\n").files(&["a"])
         .written(NEW)
         .makes(&["opt/ 0700 1000:50", "opt/a 0700 1000:50 a"]);

@@ -16,7 +16,7 @@ cases! {
         "* ARG a=v b",
         "* ENV K=V K2=V 2",
         "* LABEL k=v k 2=v 2",
-        "* EXPOSE [53/udp 80/tcp]",
+        "* EXPOSE [80/tcp 53/udp]",
         "* VOLUME [/a /b]",
         "* USER app",
         "* STOPSIGNAL SIGTERM",
