@@ -189,6 +189,7 @@ async fn plan_platform(
             build_args: &request.build_args,
             target,
             platform,
+            is_platform_given: !request.platforms.is_empty(),
             build_platform: &build_platform,
             contexts: &request.contexts,
             labels: &request.labels,

@@ -200,6 +200,12 @@ impl BuildRequest {
         settings
     }
 
+    /// Whether there is to be an index even over a single platform: BuildKit's build argument says so.
+    pub fn wants_index(&self) -> bool {
+        let argument = self.build_args.get("BUILDKIT_MULTI_PLATFORM").map(String::as_str);
+        matches!(argument, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
     /// Checks what can be checked without looking at anything else.
     pub fn validate(&self) -> Result<(), RequestError> {
         if self.outputs.contains(&Output::Push) && self.tags.is_empty() {
@@ -216,7 +222,7 @@ impl BuildRequest {
         if self.outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
             return Err(RequestError::SeveralToStdout);
         }
-        if self.platforms.len() > 1 {
+        if self.platforms.len() > 1 || self.wants_index() {
             for output in &self.outputs {
                 let output = match output {
                     Output::Push | Output::Oci(_) => continue,

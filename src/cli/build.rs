@@ -197,7 +197,7 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
     if arguments.push && !outputs.contains(&Output::Push) {
         outputs.push(Output::Push);
     }
-    let build_args: BTreeMap<String, String> =
+    let mut build_args: BTreeMap<String, String> =
         arguments.build_args.iter().filter_map(|text| key_value(text)).collect();
     let labels = arguments.labels.iter().map(|text| match text.split_once('=') {
         Some((name, value)) => (name.to_owned(), value.to_owned()),
@@ -207,7 +207,7 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         context,
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
-        source_date_epoch: source_date_epoch(&build_args)?,
+        source_date_epoch: source_date_epoch(&mut build_args)?,
         build_args,
         target: arguments.target.clone(),
         platforms: arguments.platforms.clone(),
@@ -240,12 +240,17 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
     }
 }
 
-/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
+/// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
+/// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
+fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
-    let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
-    text.filter(|text| !text.is_empty())
-        .map(|text| {
+    if !build_args.contains_key(NAME)
+        && let Ok(text) = std::env::var(NAME)
+    {
+        build_args.insert(NAME.to_owned(), text);
+    }
+    let text = build_args.get(NAME).filter(|text| !text.is_empty());
+    text.map(|text| {
             text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
         })
         .transpose()

@@ -5,9 +5,11 @@
 mod add;
 mod build;
 mod check;
+mod checklist;
 mod compatibility;
 mod differential;
 mod fuzz;
+mod language;
 mod mounts;
 mod pods;
 mod registry;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need from Debian's (or Ubuntu's) packages, if it is missing:
 #
-#   tests/tools/packages.sh [GROUP...]      groups: bench, build, debian, demo, stand-in, tests; without one: all of them
+#   tests/tools/packages.sh [GROUP...]      groups: bench, build, debian, demo, fuzz, stand-in, tests; without one: all of them
 #
 # Quick and silent when everything is there. No service is started, and none is left to start by itself.
 set -euo pipefail
@@ -29,6 +29,9 @@ need_group() {
             need mmdebstrap mmdebstrap
             need umoci umoci
             ;;
+        fuzz)
+            need c++ g++
+            ;;
         demo)
             need docker-registry docker-registry
             need htpasswd apache2-utils
@@ -54,6 +57,7 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need script bsdutils
             ;;
         bench)
             need_group demo
@@ -61,7 +65,7 @@ need_group() {
             need buildah buildah
             need mmdebstrap mmdebstrap
             ;;
-        *) fail "unknown group '$1': bench, build, debian, demo, stand-in, tests" ;;
+        *) fail "unknown group '$1': bench, build, debian, demo, fuzz, stand-in, tests" ;;
     esac
 }
 
