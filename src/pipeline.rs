@@ -152,8 +152,7 @@ async fn run(
         pushes.send(&squashed);
         images.push(image);
         for target in &request.further_targets {
-            let build =
-                plan_platform(request, Some(target), &inputs, &resolver, &solver, platform).await?;
+            let build = plan_platform(request, Some(target), &inputs, &resolver, &solver, platform).await?;
             build.solutions[build.graph.result.position()].clone().await?;
         }
     }

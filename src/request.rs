@@ -214,8 +214,7 @@ impl BuildRequest {
         if let Some(tag) = self.tags.iter().find(|tag| tag.digest().is_some()) {
             return Err(RequestError::TagWithDigest(tag.clone()));
         }
-        if self.encoding.compression() == Compression::Zstd
-            && self.image_format == Some(ImageFormat::Docker)
+        if self.encoding.compression() == Compression::Zstd && self.image_format == Some(ImageFormat::Docker)
         {
             return Err(RequestError::ZstdInDocker);
         }

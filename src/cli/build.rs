@@ -204,7 +204,6 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         None => (text.clone(), String::new()),
     });
     Ok(BuildRequest {
-        context,
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
         source_date_epoch: source_date_epoch(&mut build_args)?,
@@ -222,7 +221,8 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        ..BuildRequest::new(arguments.context.clone(), store(arguments)?)
+        context,
+        ..BuildRequest::new(PathBuf::new(), store(arguments)?)
     })
 }
 
@@ -251,9 +251,9 @@ fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option
     }
     let text = build_args.get(NAME).filter(|text| !text.is_empty());
     text.map(|text| {
-            text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
-        })
-        .transpose()
+        text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
+    })
+    .transpose()
 }
 
 fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {

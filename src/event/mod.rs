@@ -231,12 +231,7 @@ impl Events {
     }
 
     /// The same for an activity about `subject`.
-    pub fn begin_about(
-        &self,
-        subject: Subject,
-        activity: ActivityKind,
-        name: impl Into<String>,
-    ) -> Activity {
+    pub fn begin_about(&self, subject: Subject, activity: ActivityKind, name: impl Into<String>) -> Activity {
         let id = ActivityId(self.shared.next.fetch_add(1, Ordering::Relaxed));
         self.report(EventKind::Begun { id, activity, name: name.into(), subject });
         Activity {

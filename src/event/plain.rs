@@ -158,7 +158,7 @@ mod tests {
             id: ActivityId(id),
             activity: ActivityKind::Step,
             name: name.to_owned(),
-            subject: Subject::Other,
+            subject: crate::event::Subject::Other,
         };
         let ended = |id, outcome| EventKind::Ended { id: ActivityId(id), outcome, duration_ms: 1234 };
         let mut state = State { output: Vec::new(), running: BTreeMap::new(), last: None };

@@ -61,9 +61,14 @@ mod tests {
     #[test]
     fn a_path_is_ignored_with_all_below_it() {
         let ignored = [PathBuf::from("/var/cache"), PathBuf::from("tmp/")];
-        for (path, expected) in
-            [("var/cache", true), ("var/cache/x/y", true), ("var/cached", false), ("var", false), ("tmp", true), ("a/tmp", false)]
-        {
+        for (path, expected) in [
+            ("var/cache", true),
+            ("var/cache/x/y", true),
+            ("var/cached", false),
+            ("var", false),
+            ("tmp", true),
+            ("a/tmp", false),
+        ] {
             assert_eq!(is_ignored(Path::new(path), &ignored), expected, "{path}");
         }
         assert!(is_ignored(Path::new("anything"), &[PathBuf::from("/")]));

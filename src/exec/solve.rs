@@ -301,10 +301,7 @@ impl Clock {
 /// What is said of a step: its instruction, without the stage it is in.
 fn subject(step: &Step) -> Subject {
     let text = step.name.split_once("] ").map_or(step.name.as_str(), |(_, text)| text);
-    Subject::Instruction {
-        text: text.to_owned(),
-        executes: matches!(step.operation, Operation::Run(_)),
-    }
+    Subject::Instruction { text: text.to_owned(), executes: matches!(step.operation, Operation::Run(_)) }
 }
 
 /// The steps whose results a step needs.

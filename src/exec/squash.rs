@@ -52,7 +52,8 @@ fn difference(from: &Tree, to: &Tree) -> Vec<Placed> {
             is_written(&placed.entry.path, leaf)
         })
         .collect();
-    placed.extend(changes.gone.into_iter().map(|path| Placed { entry: Entry::whiteout(path), content: None }));
+    placed
+        .extend(changes.gone.into_iter().map(|path| Placed { entry: Entry::whiteout(path), content: None }));
     placed.sort_by(|one, other| one.entry.path.cmp(&other.entry.path));
     placed
 }

@@ -113,9 +113,10 @@ impl Pushes {
         while let Some(ended) = self.running.join_next().await {
             ended??;
         }
-        let documents = self.repositories.iter().map(|repository| {
-            retry::persist(self.policy.retries, || send_documents(repository, image))
-        });
+        let documents = self
+            .repositories
+            .iter()
+            .map(|repository| retry::persist(self.policy.retries, || send_documents(repository, image)));
         try_join_all(documents).await?;
         Ok(())
     }

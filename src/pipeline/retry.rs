@@ -13,7 +13,14 @@ pub(super) async fn persist<T, E: std::fmt::Display, F: Future<Output = Result<T
     retries: u32,
     attempt: impl Fn() -> F,
 ) -> Result<T, E> {
-    let mut wait = FIRST_WAIT;
+    persist_after(FIRST_WAIT, retries, attempt).await
+}
+
+async fn persist_after<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    mut wait: Duration,
+    retries: u32,
+    attempt: impl Fn() -> F,
+) -> Result<T, E> {
     for _ in 0..retries {
         match attempt().await {
             Ok(value) => return Ok(value),
@@ -31,11 +38,12 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn tries_as_often_as_it_is_told() {
-        for (retries, good_after, expected) in [(0, 0, Ok(0)), (0, 1, Err(1)), (2, 2, Ok(2)), (2, 3, Err(3))] {
+        for (retries, good_after, expected) in [(0, 0, Ok(0)), (0, 1, Err(1)), (2, 2, Ok(2)), (2, 3, Err(3))]
+        {
             let tries = AtomicU32::new(0);
-            let result = persist(retries, || async {
+            let result = persist_after(Duration::ZERO, retries, || async {
                 let failed = tries.fetch_add(1, Ordering::Relaxed);
                 if failed >= good_after { Ok(failed) } else { Err(failed + 1) }
             });
