@@ -26,6 +26,7 @@ pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
+use crate::context::fetch::{Access, Fetcher, SshPlaces};
 use crate::event::Events;
 use crate::exec::{
     Clock, FileSystem, ImageLayer, Layers, Runner, Solution, Solver, SolverSettings, StepFailure, Supplies,
@@ -39,7 +40,7 @@ use crate::request::BuildRequest;
 use crate::store::Store;
 use bases::Resolver;
 use image::{BuiltImage, Style, assemble};
-use inputs::Inputs;
+use inputs::{FetchedInputs, Inputs};
 use push::Pushes;
 pub use saved::{PushSaved, push_saved};
 pub use warm::warm;
@@ -86,7 +87,7 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
     request.validate()?;
     let Environment { credentials, helper, events, cancel } = environment;
     let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let registries = Registries::new(request.registry_settings(), credentials)?;
     let layers = Layers::new(store, registries, events.clone(), request.encoding);
     let cancelled = async {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
@@ -117,7 +118,10 @@ async fn run(
     helper: PathBuf,
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
-    let inputs = Inputs::read(request, events)?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
     let resolver = Resolver::new(layers, events, request);
 
     let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
@@ -130,6 +134,7 @@ async fn run(
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
         runner: Runner::new(request.isolation, helper, supplies),
+        fetcher,
     });
     let mut pushes = Pushes::begin(request, layers, events)?;
     pushes.check().await?;
@@ -201,6 +206,7 @@ async fn plan_graph(
             build_args: &request.build_args,
             target,
             platform,
+            is_platform_given: !request.platforms.is_empty(),
             build_platform: &build_platform,
             contexts: &request.contexts,
             labels: &request.labels,
@@ -225,9 +231,13 @@ pub async fn outline(request: &BuildRequest, environment: Environment) -> Result
     request.validate()?;
     let Environment { credentials, events, .. } = environment;
     let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let registries = Registries::new(request.registry_settings(), credentials)?;
     let layers = Layers::new(store, registries, events.clone(), request.encoding);
-    let inputs = Inputs::read(request, &events)?;
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, &events)?;
     let resolver = Resolver::new(&layers, &events, request);
     let platform = request.platforms.first().cloned().unwrap_or_else(Platform::host);
     let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::source::ContextOrigin;
+pub use crate::context::source::ContextSource;
 use crate::exec::sandbox::IsolationChoice;
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::layer::{Compression, Encoding};
-use crate::registry::RegistrySettings;
+use crate::registry::{Hosts, RegistrySettings};
 
 /// A Dockerfile that is longer than this is none.
 pub const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -86,16 +88,6 @@ pub struct PushPolicy {
     pub accept_immutable_tags: bool,
     /// Whether pushing is tried before there is anything to push.
     pub check_first: bool,
-}
-
-/// Where the files of the build context are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContextSource {
-    /// In a directory.
-    Directory(PathBuf),
-    /// There are none.
-    Empty,
 }
 
 /// Where the Dockerfile is.
@@ -194,6 +186,34 @@ impl BuildRequest {
         }
     }
 
+    /// How registries are reached, and the servers of contexts: one of those may be named as not to be verified.
+    pub fn registry_settings(&self) -> RegistrySettings {
+        let mut settings = self.registries.clone();
+        if let ContextSource::Remote(context) = &self.context
+            && let ContextOrigin::Git(source) = &context.origin
+            && source.skip_tls_verify
+        {
+            let port = source.url.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let host = format!("{}{port}", source.url.host);
+            match &mut settings.skip_tls_verify {
+                Hosts::Every => {}
+                Hosts::Only(hosts) => {
+                    hosts.insert(host);
+                }
+                Hosts::AllBut(hosts) => {
+                    hosts.remove(&host);
+                }
+            }
+        }
+        settings
+    }
+
+    /// Whether there is to be an index even over a single platform: BuildKit's build argument says so.
+    pub fn wants_index(&self) -> bool {
+        let argument = self.build_args.get("BUILDKIT_MULTI_PLATFORM").map(String::as_str);
+        matches!(argument, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
     /// Checks what can be checked without looking at anything else.
     pub fn validate(&self) -> Result<(), RequestError> {
         if self.outputs.contains(&Output::Push) && self.tags.is_empty() {
@@ -209,7 +229,7 @@ impl BuildRequest {
         if self.outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
             return Err(RequestError::SeveralToStdout);
         }
-        if self.platforms.len() > 1 {
+        if self.platforms.len() > 1 || self.wants_index() {
             for output in &self.outputs {
                 let output = match output {
                     Output::Push | Output::Oci(_) => continue,

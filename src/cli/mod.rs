@@ -1,12 +1,14 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod executor;
 mod mounts;
 mod output;
 mod progress;
+mod registry;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -37,6 +39,10 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Measure Cooper beside other builders
+    Bench(Box<bench::BenchArguments>),
+    /// Look into registries, copy and compare images, clean up
+    Registry(registry::RegistryArguments),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {
@@ -76,5 +82,7 @@ pub fn main() -> ExitCode {
         Command::Warmer { arguments } => executor::main(executor::Program::Warmer, &texts(&arguments)),
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
     }
 }

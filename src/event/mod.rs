@@ -7,6 +7,7 @@ mod json;
 mod logrus;
 mod plain;
 mod terminal;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ pub use json::JsonReporter;
 pub use logrus::{Log, LogFormat, LogLevel, LogStyle, LogrusReporter};
 pub use plain::PlainReporter;
 pub use terminal::TerminalReporter;
+pub use trace::Trace;
 
 /// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning or goes away.
 pub const EVENT_SCHEMA_VERSION: u32 = 1;

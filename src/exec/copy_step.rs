@@ -312,6 +312,7 @@ impl Solver {
         if let Some(digest) = digests().get(&known) {
             return Ok(*digest);
         }
+        let _span = tracing::info_span!("digest").entered();
         let context = self.context(selection.context_name.as_ref())?;
         let mut file = context.open(path)?;
         let mut hasher = Hasher::new();
@@ -335,6 +336,7 @@ impl Solver {
         placed: &[copy::Placed],
         contents: &Contents<'_>,
     ) -> Result<ImageLayer, StepError> {
+        let _span = tracing::info_span!("write layer").entered();
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
         let ignored = &self.settings().ignored_paths;
         if ignored.is_empty() {

@@ -15,6 +15,7 @@ use super::result::{FileSystem, StepRecord};
 use super::run::Runner;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::context::fetch::Fetcher;
 use crate::event::{ActivityKind, Events, Subject};
 use crate::graph::{
     BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
@@ -52,6 +53,8 @@ pub struct SolverSettings {
     pub ignored_paths: Vec<PathBuf>,
     /// Executes the RUNs.
     pub runner: Runner,
+    /// Gets what ADD adds from elsewhere.
+    pub fetcher: Fetcher,
 }
 
 /// Carries out steps.

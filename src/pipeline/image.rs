@@ -139,7 +139,9 @@ pub(super) fn combine(
     wanted: &[Platform],
     request: &BuildRequest,
 ) -> Result<WholeImage, BuildError> {
-    if let [image] = platforms.as_slice() {
+    if let [image] = platforms.as_slice()
+        && !request.wants_index()
+    {
         let descriptor = image.descriptor();
         return Ok(WholeImage { platforms, descriptor, index: None });
     }

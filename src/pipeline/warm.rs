@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::inputs::Inputs;
+use super::inputs::{FetchedInputs, Inputs};
 use super::{BuildError, Environment, Resolver, plan_graph};
 use crate::exec::{ImageLayer, Layers, Origin};
 use crate::graph::{BaseRequest, BaseSource};
@@ -21,7 +21,7 @@ pub async fn warm(
 ) -> Result<Vec<(BaseSource, Result<(), BuildError>)>, BuildError> {
     let Environment { credentials, events, .. } = environment;
     let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let registries = Registries::new(request.registry_settings(), credentials)?;
     let layers = Layers::new(store, registries, events.clone(), request.encoding);
     let resolver = Resolver::new(&layers, &events, request);
     let platform = request.platforms.first().cloned().unwrap_or_else(Platform::host);
@@ -30,7 +30,7 @@ pub async fn warm(
         .map(|image| BaseRequest { source: BaseSource::Registry(image.clone()), platform: platform.clone() })
         .collect();
     if !matches!(request.dockerfile, DockerfileSource::InContext) {
-        let inputs = Inputs::read(request, &events)?;
+        let inputs = Inputs::read(request, FetchedInputs::default(), &events)?;
         for stage in &inputs.dockerfile.stages {
             let target = stage.index.to_string();
             let (_, bases) = plan_graph(request, Some(&target), &inputs, &resolver, &platform).await?;

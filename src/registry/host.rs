@@ -416,7 +416,7 @@ impl Host {
     }
 
     /// Whether `url` is at this registry itself.
-    fn is_own(&self, url: &Url) -> bool {
+    pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base().origin()
     }
 }

@@ -182,7 +182,10 @@ pub(super) fn problem(host: &str, whom: Box<str>, refusal: &Refusal, operation: 
         (StatusCode::NOT_FOUND, _) if refusal.has_code("NAME_UNKNOWN") => {
             Problem::RepositoryUnknown { repository, detail }
         }
-        (StatusCode::NOT_FOUND, Operation::PullManifest(image)) => {
+        (StatusCode::METHOD_NOT_ALLOWED, Operation::Delete(_)) => {
+            Problem::DeletionDisabled { host: host.to_owned(), detail }
+        }
+        (StatusCode::NOT_FOUND, Operation::PullManifest(image) | Operation::Delete(image)) => {
             Problem::ManifestUnknown { image: image.clone(), detail }
         }
         (StatusCode::NOT_FOUND, Operation::PullBlob(_, digest)) => {

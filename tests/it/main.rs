@@ -5,13 +5,16 @@
 mod add;
 mod build;
 mod check;
+mod checklist;
 mod compatibility;
 mod differential;
 mod executor;
 mod fuzz;
+mod language;
 mod mounts;
 mod pods;
 mod registry;
 mod registry_client;
+mod registry_command;
 mod sandbox;
 mod support;

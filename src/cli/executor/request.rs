@@ -8,6 +8,7 @@ use super::parse::Parsed;
 use super::registries::settings;
 use super::{Mistake, read, secret, variable};
 use crate::cli::arguments::source_date_epoch;
+use crate::context::source::kaniko::{self, GitFlags, KanikoOptions};
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::layer::Encoding;
 use crate::request::{BuildRequest, ContextSource, Destination, DockerfileSource, Output, PushPolicy};
@@ -57,8 +58,8 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
         }
     }
     let mut targets = parsed.list(&flags::TARGET).into_iter().filter(|target| !target.is_empty());
-    let build_args = build_args(parsed);
-    let epoch = source_date_epoch(&build_args).map_err(Mistake::Said)?;
+    let mut build_args = build_args(parsed);
+    let epoch = source_date_epoch(&mut build_args).map_err(Mistake::Said)?;
     let reproducible = parsed.is_on(&flags::REPRODUCIBLE).then_some(0);
     let retries = |flag| u32::try_from(parsed.number(flag)).unwrap_or_default();
     let pushed_to: BTreeSet<String> = if no_push {
@@ -169,20 +170,26 @@ fn context(parsed: &Parsed) -> Result<ContextSource, Mistake> {
             "error resolving source context: please specify a path to the build context with the --context flag or a bucket with the --bucket flag".to_owned(),
         ));
     }
-    let path = text.strip_prefix("dir://").unwrap_or(text);
-    if path.contains("://") {
-        return Err(said(format!(
-            "error resolving source context: {text:?}: unknown build context prefix provided, please use one of the following: gs://, dir://, tar://, s3://, git://, https://"
-        )));
+    let mut git = GitFlags::default();
+    for value in parsed.all(&flags::GIT) {
+        read(&flags::GIT, value, |value| git.set(value).map_err(|error| error.to_string()))?;
     }
-    let path = parsed
-        .some(&flags::CONTEXT_SUB_PATH)
-        .map_or_else(|| PathBuf::from(path), |inner| Path::new(path).join(inner.trim_start_matches('/')));
-    if path.is_dir() {
-        Ok(ContextSource::Directory(path))
-    } else {
-        let path = path.display();
-        Err(said(format!("error resolving source context: the build context `{path}` is not a directory")))
+    let options = KanikoOptions {
+        sub_path: parsed.some(&flags::CONTEXT_SUB_PATH).map(PathBuf::from),
+        bucket: bucket.filter(|_| text.is_empty() || !parsed.is_given(&flags::CONTEXT)).map(str::to_owned),
+        git,
+        ..KanikoOptions::default()
+    };
+    let text = if options.bucket.is_some() { "" } else { text };
+    match kaniko::parse(text, &options.with_environment(variable)) {
+        Ok(ContextSource::Directory(path)) if !path.is_dir() => {
+            let path = path.display();
+            Err(said(format!(
+                "error resolving source context: the build context `{path}` is not a directory"
+            )))
+        }
+        Ok(source) => Ok(source),
+        Err(error) => Err(said(format!("error resolving source context: {error}"))),
     }
 }
 
