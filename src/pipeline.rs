@@ -131,6 +131,8 @@ async fn run(
         cancel: cancel.clone(),
         clock,
         use_cache: request.use_cache,
+        use_cached_runs: request.use_cached_runs,
+        oldest: request.max_cache_age.and_then(|age| clock.before(age)),
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
         runner: Runner::new(request.isolation, helper, supplies),

@@ -37,9 +37,7 @@ pub(super) fn key_value(text: &str) -> Option<(String, String)> {
 
 /// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
 /// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-pub(super) fn source_date_epoch(
-    build_args: &mut BTreeMap<String, String>,
-) -> Result<Option<i64>, String> {
+pub(super) fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     if !build_args.contains_key(NAME)
         && let Ok(text) = std::env::var(NAME)

@@ -305,7 +305,7 @@ mod tests {
             log.log(LogLevel::Warning, "w");
             log.log(LogLevel::Info, "i");
             let output = log.output.into_inner().unwrap();
-            assert_eq!(output.iter().filter(|byte| **byte == b'\n').count(), expected);
+            assert_eq!(String::from_utf8(output).unwrap().lines().count(), expected);
         }
         assert_eq!(LogLevel::parse("loud"), None);
     }

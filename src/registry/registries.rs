@@ -35,7 +35,7 @@ impl Registries {
         let clients = Arc::new(Clients::new(settings.clone())?);
         let shared = Shared {
             settings,
-            credentials: Arc::new(credentials.through(Arc::clone(&clients))),
+            credentials: Arc::new(credentials.through(&clients)),
             clients,
             hosts: Mutex::new(HashMap::new()),
         };

@@ -10,7 +10,7 @@ use crate::registry::{Credentials, Registries, RegistrySettings};
 use crate::request::MAX_DOCKERFILE;
 
 /// How long a server may take altogether.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 /// More redirects than this lead nowhere.
 const REDIRECTS: usize = 10;
 

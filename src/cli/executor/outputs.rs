@@ -14,7 +14,7 @@ use crate::layer::Digest;
 use crate::registry::{Credentials, Registries, RegistrySettings};
 
 /// How long the receiver of a digest has to answer.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Writes the digest files that were asked for. Fails with a line that says which and why.
 pub(super) async fn write(

@@ -46,13 +46,13 @@ pub(super) fn run(parsed: &Parsed, logging: &Logging) -> Result<ExitCode, Mistak
     events.finish();
     match result {
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
-        Ok(Err(text)) | Err(Failure::Other(text)) => fail(&text),
-        Err(Failure::Build(error)) => fail(&match &*error {
+        Ok(Err(text)) | Err(Failure::Other(text)) => Ok(fail(&text)),
+        Err(Failure::Build(error)) => Ok(fail(&match &*error {
             pipeline::BuildError::PushForbidden { .. } => {
                 format!("checking push permissions: {}", pipeline::describe(&*error))
             }
             error => format!("pushing image: {}", pipeline::describe(error)),
-        }),
+        })),
     }
 }
 
@@ -62,7 +62,7 @@ async fn open(path: &Path) -> Result<SavedImage, String> {
     opened.map_err(|error| error.to_string())?.map_err(|error| pipeline::describe(&error))
 }
 
-fn fail(text: &str) -> Result<ExitCode, Mistake> {
+fn fail(text: &str) -> ExitCode {
     complain(&format!("Error: {text}"));
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }

@@ -79,6 +79,12 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
                 .to_owned(),
         );
     }
+    if parsed.is_on(&flags::CACHE) {
+        warnings.push(format!(
+            "results of steps are kept in {} only: a cache repository is not used yet",
+            store.display()
+        ));
+    }
     let request = BuildRequest {
         context,
         dockerfile: DockerfileSource::Path(parsed.text(&flags::DOCKERFILE).into()),
@@ -105,6 +111,8 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
         },
         look_up_retries: retries(&registry::IMAGE_DOWNLOAD_RETRY),
         use_cache: parsed.is_on(&flags::CACHE),
+        use_cached_runs: parsed.is_on(&flags::CACHE_RUN_LAYERS),
+        max_cache_age: Some(parsed.duration(&flags::CACHE_TTL)),
         isolation: read(&flags::ISOLATION, parsed.text(&flags::ISOLATION), |text| {
             text.parse().map_err(|error| format!("{error}"))
         })?,

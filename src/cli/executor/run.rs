@@ -87,7 +87,7 @@ pub(super) fn run(parsed: &Parsed, logging: &Logging) -> Result<ExitCode, Mistak
             Ok(ExitCode::SUCCESS)
         }
         Ok(Built::Outline(steps)) => {
-            say(&steps.iter().map(|step| format!("{step}\n")).collect::<String>());
+            say(&(steps.join("\n") + "\n"));
             Ok(ExitCode::SUCCESS)
         }
         Err(Failure::Build(error)) => {

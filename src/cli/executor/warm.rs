@@ -54,7 +54,7 @@ pub(super) fn run(parsed: &Parsed, logging: &Logging) -> Result<ExitCode, Mistak
                 logging.info(&format!("Image {image} is in {}", request.store.display()));
             }
             Err(error) => {
-                logging.warn(&format!("Error while trying to warm image {image}: {}", describe(error)))
+                logging.warn(&format!("Error while trying to warm image {image}: {}", describe(error)));
             }
         }
     }

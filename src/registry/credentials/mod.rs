@@ -113,8 +113,8 @@ impl Credentials {
     }
 
     /// The same, asking clouds through these clients where that is needed.
-    pub(super) fn through(&self, clients: Arc<Clients>) -> Self {
-        Self { ambient: self.ambient.through(clients), ..self.clone() }
+    pub(super) fn through(self, clients: &Arc<Clients>) -> Self {
+        Self { ambient: self.ambient.through(clients), ..self }
     }
 
     /// Where was looked, for messages.

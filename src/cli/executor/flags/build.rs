@@ -72,7 +72,9 @@ pub(crate) static CACHE: Flag = Flag::switch("cache", "Use and keep results of s
 pub(crate) static CACHE_TTL: Flag =
     Flag::of(Kind::Duration, "cache-ttl", "How long a cached result is good for, like 6h")
         .default("336h0m0s");
-pub(crate) static CACHE_COPY_LAYERS: Flag = Flag::switch("cache-copy-layers", "Cache COPY and ADD");
+pub(crate) static CACHE_COPY_LAYERS: Flag = Flag::switch("cache-copy-layers", "Cache COPY and ADD").better(
+    "in the local store a COPY whose files are the same is always found again; it is about the repository",
+);
 pub(crate) static CACHE_RUN_LAYERS: Flag = Flag::switch("cache-run-layers", "Cache RUN").default("true");
 pub(crate) static COMPRESSED_CACHING: Flag =
     Flag::switch("compressed-caching", "Keep compressed layers in memory")

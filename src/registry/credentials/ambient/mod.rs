@@ -70,7 +70,7 @@ pub(super) fn variables_of_process() -> Variables {
 }
 
 /// How long a login of a cloud is used before it is asked for again; all live longer than this.
-const LIFETIME: Duration = Duration::from_secs(10 * 60);
+const LIFETIME: Duration = Duration::from_mins(10);
 /// How long a service of a cloud has to answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -81,8 +81,11 @@ pub(super) struct Ambient {
     variables: Arc<Variables>,
     clients: Option<Arc<Clients>>,
     /// What was found, by host. `None` is remembered too: asking again would take as long again.
-    found: Arc<Mutex<HashMap<String, (Option<Credential>, Instant)>>>,
+    found: Arc<Mutex<HashMap<String, Found>>>,
 }
+
+/// What was found, and until when that is not asked again.
+type Found = (Option<Credential>, Instant);
 
 impl Ambient {
     pub(super) fn new(wanted: AmbientLogins, variables: Variables) -> Self {
@@ -90,8 +93,8 @@ impl Ambient {
     }
 
     /// The same, speaking to clouds through these clients.
-    pub(super) fn through(&self, clients: Arc<Clients>) -> Self {
-        Self { clients: Some(clients), ..self.clone() }
+    pub(super) fn through(self, clients: &Arc<Clients>) -> Self {
+        Self { clients: Some(Arc::clone(clients)), ..self }
     }
 
     /// The login for the registry of this repository, if there is one.
