@@ -183,10 +183,9 @@ fn dockerfiles_are_found_as_given_then_in_the_context_then_by_url() {
 #[test]
 fn contexts_are_directories_with_or_without_a_scheme() {
     let executor = || {
-        Executor::new("")
-            .file("sub/Dockerfile", "FROM base\nCOPY . /\n")
-            .file("sub/inner", "x")
-            .file("outer", "x")
+        let executor = Executor::new("");
+        let dockerfile = format!("FROM {}\nCOPY . /\n", executor.name("base:1"));
+        executor.file("sub/Dockerfile", &dockerfile).file("sub/inner", "x").file("outer", "x")
     };
     for (context, sub_path) in [("", "sub"), ("dir://", "sub"), ("", "/sub/")] {
         let executor = executor().local();

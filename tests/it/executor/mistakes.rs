@@ -100,10 +100,10 @@ fn what_makes_no_sense_is_told_in_kanikos_words() {
 fn a_bucket_is_a_context() {
     let executor = Executor::new("");
     let mut command = executor.program("executor");
-    command.args(["--context=", "--bucket=bucket/context.tar.gz", "--no-push"]);
-    let outcome = Outcome::of(command.output().unwrap());
-    assert_eq!(outcome.code, Some(1));
-    assert!(!outcome.stderr.contains("please specify a path"), "{}", outcome.stderr);
+    command.args(["--bucket=zip://bucket/context.tar.gz", "--no-push"]);
+    let said =
+        Outcome::of(command.output().unwrap()).failure(1, &["Error: error resolving source context: "]);
+    assert!(said.stderr.contains("zip://bucket"), "{}", said.stderr);
 }
 
 #[test]

@@ -10,8 +10,8 @@ FROM base
 WORKDIR /app
 COPY package.json ./
 COPY src/ ./src/
-RUN addgroup -S app && adduser -S -G app app && chown -R app:app /app
-USER app
+RUN echo web:x:101:101::/app:/bin/false >> /etc/passwd && echo web:x:101: >> /etc/group && chown -R web:web /app
+USER web
 CMD [\"node\", \"src/server.js\"]
 ";
 
