@@ -48,6 +48,7 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
             "cache flags invalid: if using cache with --no-push, specify cache repo with --cache-repo",
         ));
     }
+    check_cache_repository(parsed)?;
     let context = context(parsed)?;
     for (flag, name) in [
         (&flags::IMAGE_NAME_WITH_DIGEST_FILE, "ImageNameDigestFile"),
@@ -128,6 +129,12 @@ fn platform(parsed: &Parsed) -> Result<Option<Platform>, Mistake> {
         text.parse().map_err(|error| Mistake::Said(format!("Invalid platform {text:?}: {error}")))
     };
     parsed.some(&flags::CUSTOM_PLATFORM).map(parse).transpose()
+}
+
+fn check_cache_repository(parsed: &Parsed) -> Result<(), Mistake> {
+    let name = parsed.some(&flags::CACHE_REPO).filter(|name| !name.starts_with("oci:"));
+    let Some(Err(error)) = name.map(str::parse::<ImageRef>) else { return Ok(()) };
+    Err(Mistake::Said(format!("cache flags invalid: --cache-repo: {error}")))
 }
 
 fn check_snapshot_mode(parsed: &Parsed) -> Result<(), Mistake> {

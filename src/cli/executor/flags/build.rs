@@ -64,7 +64,8 @@ pub(crate) static NO_PUSH_CACHE: Flag = Flag::switch("no-push-cache", "Do not pu
 pub(crate) static CACHE_REPO: Flag = Flag::text(
     "cache-repo",
     "Repository for the cache, or oci:DIRECTORY; `cache` below the first destination if not given",
-);
+)
+.accepted("not used yet, which is warned of: results are kept in the cache directory, or else in the Kaniko directory");
 pub(crate) static CACHE_DIR: Flag = Flag::text("cache-dir", "Directory of a local cache")
     .default("/cache")
     .better("with `--cache` it holds results of RUN and COPY too, not only what the warmer has put there");
