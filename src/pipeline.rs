@@ -23,6 +23,7 @@ pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
+use crate::context::fetch::{Access, Fetcher, SshPlaces};
 use crate::event::Events;
 use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings, Supplies};
 use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
@@ -33,7 +34,7 @@ use crate::request::BuildRequest;
 use crate::store::Store;
 use bases::Resolver;
 use image::{BuiltImage, assemble};
-use inputs::Inputs;
+use inputs::{FetchedInputs, Inputs};
 use push::Pushes;
 
 /// What a build yields.
@@ -78,7 +79,7 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
     request.validate()?;
     let Environment { credentials, helper, events, cancel } = environment;
     let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let registries = Registries::new(request.registry_settings(), credentials)?;
     let layers = Layers::new(store, registries, events.clone());
     let cancelled = async {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
@@ -109,7 +110,10 @@ async fn run(
     helper: PathBuf,
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
-    let inputs = Inputs::read(request, events)?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
     let resolver = Resolver::new(layers, events, request.offline);
 
     let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
@@ -121,6 +125,7 @@ async fn run(
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
         runner: Runner::new(request.isolation, helper, supplies),
+        fetcher,
     });
     let mut pushes = Pushes::begin(request, layers, events)?;
 

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::source::ContextOrigin;
+pub use crate::context::source::ContextSource;
 use crate::exec::sandbox::IsolationChoice;
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
-use crate::registry::RegistrySettings;
+use crate::registry::{Hosts, RegistrySettings};
 
 /// A Dockerfile that is longer than this is none.
 pub const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -59,16 +61,6 @@ pub struct BuildRequest {
     pub registries: RegistrySettings,
     /// The store's directory.
     pub store: PathBuf,
-}
-
-/// Where the files of the build context are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContextSource {
-    /// In a directory.
-    Directory(PathBuf),
-    /// There are none.
-    Empty,
 }
 
 /// Where the Dockerfile is.
@@ -161,6 +153,20 @@ impl BuildRequest {
     pub fn wants_index(&self) -> bool {
         let argument = self.build_args.get("BUILDKIT_MULTI_PLATFORM").map(String::as_str);
         matches!(argument, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    /// How registries are reached, and the servers of contexts: one of those may be named as not to be verified.
+    pub fn registry_settings(&self) -> RegistrySettings {
+        let mut settings = self.registries.clone();
+        if let ContextSource::Remote(context) = &self.context
+            && let ContextOrigin::Git(source) = &context.origin
+            && source.skip_tls_verify
+            && let Hosts::Only(hosts) = &mut settings.skip_tls_verify
+        {
+            let port = source.url.port.map(|port| format!(":{port}")).unwrap_or_default();
+            hosts.insert(format!("{}{port}", source.url.host));
+        }
+        settings
     }
 
     /// Checks what can be checked without looking at anything else.

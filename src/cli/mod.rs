@@ -1,6 +1,7 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod mounts;
@@ -35,6 +36,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Measure Cooper beside other builders
+    Bench(Box<bench::BenchArguments>),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -46,5 +49,6 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }

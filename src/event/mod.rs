@@ -6,6 +6,7 @@
 mod json;
 mod plain;
 mod terminal;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use json::JsonReporter;
 pub use plain::PlainReporter;
 pub use terminal::TerminalReporter;
+pub use trace::Trace;
 
 /// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning or goes away.
 pub const EVENT_SCHEMA_VERSION: u32 = 1;

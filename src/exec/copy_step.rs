@@ -311,6 +311,7 @@ impl Solver {
         if let Some(digest) = digests().get(&known) {
             return Ok(*digest);
         }
+        let _span = tracing::info_span!("digest").entered();
         let context = self.context(selection.context_name.as_ref())?;
         let mut file = context.open(path)?;
         let mut hasher = Hasher::new();
@@ -334,6 +335,7 @@ impl Solver {
         placed: &[copy::Placed],
         contents: &Contents<'_>,
     ) -> Result<ImageLayer, StepError> {
+        let _span = tracing::info_span!("write layer").entered();
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
         contents.write(placed, &mut tar)?;
         tar.finish()?.finish()

@@ -82,6 +82,7 @@ impl Runner {
         settings: &SolverSettings,
         activity: &Activity,
     ) -> Result<ImageLayer, StepError> {
+        let span = tracing::info_span!("prepare RUN").entered();
         let sandbox = self.sandbox(settings)?;
         let layers = below.layers();
         let mut chain = chain_ids(&layers);
@@ -94,6 +95,8 @@ impl Runner {
             Preparation { run, shown, sandbox: &sandbox, settings, supplies, renewed }.prepare()?;
         let spec = self.specification(run, &mut prepared);
         let mut lines = Lines::new(activity);
+        drop(span);
+        let span = tracing::info_span!("run").entered();
         let exit = rootfs.run(&spec, &mut |stream, bytes| lines.push(stream, bytes), &settings.cancel)?;
         lines.finish();
         // Others may wait for a cache.
@@ -101,6 +104,8 @@ impl Runner {
         if exit != Exit::Code(0) {
             return Err(StepError::Failed { command: run.argv.join(" "), code: exit.code() });
         }
+        drop(span);
+        let _span = tracing::info_span!("diff").entered();
         let mut layer = NewLayer::begin(&settings.layers)?;
         rootfs.commit(settings.clock.epoch, &mut layer, &settings.cancel)?;
         let layer = layer.finish()?;

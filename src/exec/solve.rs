@@ -15,6 +15,7 @@ use super::result::{FileSystem, StepRecord};
 use super::run::Runner;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::context::fetch::Fetcher;
 use crate::event::{ActivityKind, Events};
 use crate::graph::{
     BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
@@ -50,6 +51,8 @@ pub struct SolverSettings {
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
     /// Executes the RUNs.
     pub runner: Runner,
+    /// Gets what ADD adds from elsewhere.
+    pub fetcher: Fetcher,
 }
 
 /// Carries out steps.

@@ -8,6 +8,7 @@ use annotate_snippets::{Group, Level, Renderer};
 
 use super::export::ExportError;
 use crate::context::ContextError;
+use crate::context::fetch::FetchError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
 use crate::graph::BaseSource;
@@ -54,6 +55,21 @@ pub enum BuildError {
     /// The context cannot be read.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// The context cannot be had.
+    #[error("cannot load the build context from {context}")]
+    Fetch {
+        /// Where it is.
+        context: String,
+        /// Why not.
+        #[source]
+        source: Box<FetchError>,
+    },
+    /// The context is a Dockerfile, and another one is named.
+    #[error("{context} is a Dockerfile, and `--file` names another one: give one of them")]
+    TwoDockerfiles {
+        /// Where the first is.
+        context: String,
+    },
     /// A secret or an agent cannot be had.
     #[error(transparent)]
     Supply(#[from] SupplyError),

@@ -46,8 +46,7 @@ fn check_keywords(dockerfile: &Dockerfile, found: &mut Vec<Diagnostic>) {
         let message =
             format!("Command '{}' should match the case of the command majority ({name})", text(span));
         let keyword = text(span);
-        let as_most =
-            if lower > upper { keyword.to_ascii_lowercase() } else { keyword.to_ascii_uppercase() };
+        let as_most = if lower > upper { keyword.to_ascii_lowercase() } else { keyword.to_ascii_uppercase() };
         found.push(
             Diagnostic::warning(Code::ConsistentInstructionCasing, message, *span)
                 .advise(format!("write `{as_most}`")),

@@ -94,10 +94,9 @@ fn check_default(stage: &Stage, globals: &Globals, found: &mut Vec<Diagnostic>) 
     {
         let message =
             format!("Default value for ARG {} results in empty or invalid base image name", stage.base.text);
-        found.push(
-            Diagnostic::warning(Code::InvalidDefaultArgInFrom, message, stage.base.span)
-                .advise("give the ARG before the first FROM a default, so that the build works without --build-arg"),
-        );
+        found.push(Diagnostic::warning(Code::InvalidDefaultArgInFrom, message, stage.base.span).advise(
+            "give the ARG before the first FROM a default, so that the build works without --build-arg",
+        ));
     }
 }
 

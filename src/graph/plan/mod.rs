@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Base, BaseRequest, BaseSource, Bases, Graph, Operation, Place, Step, StepId};
+use crate::context::source::RemoteContext;
 use crate::dockerfile::{
     Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Source, Span, Word, did_you_mean, expand,
 };
@@ -64,6 +65,8 @@ pub enum NamedContext {
     Image(ImageRef),
     /// An image in an OCI layout, as `oci-layout://PATH[:TAG]`.
     Layout(String),
+    /// Files that are fetched when the build begins.
+    Remote(Box<RemoteContext>),
 }
 
 /// The answer of [`plan`].
@@ -264,7 +267,7 @@ impl<'a> Planner<'a> {
     fn origin(&self, name: &str, current: usize, span: Span) -> Result<Origin, Diagnostic> {
         if let Some(context) = self.named_context(name) {
             return match context {
-                NamedContext::Directory(_) => Ok(Origin::Context(name.to_owned())),
+                NamedContext::Directory(_) | NamedContext::Remote(_) => Ok(Origin::Context(name.to_owned())),
                 NamedContext::Image(image) => Ok(Origin::Image(BaseSource::Registry(image.clone()))),
                 NamedContext::Layout(text) => layout(text, span),
             };

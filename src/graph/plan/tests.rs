@@ -13,7 +13,7 @@ struct Given<'a> {
     target: Option<&'a str>,
     labels: &'a [(&'a str, &'a str)],
     contexts: &'a [(&'a str, NamedContext)],
-    is_platform_given: bool,
+    for_given_platform: bool,
     has_no_layers: bool,
     /// Config of every image.
     base: ImageConfig,
@@ -47,7 +47,7 @@ impl Given<'_> {
                 build_args: &owned(self.build_args),
                 target: self.target,
                 platform: &platform,
-                is_platform_given: self.is_platform_given,
+                is_platform_given: self.for_given_platform,
                 build_platform: &build_platform,
                 contexts: &contexts,
                 labels: &owned(self.labels),
@@ -338,7 +338,7 @@ fn platforms() {
     // What is built for is linux/arm64, what is built on is linux/amd64; all bases are for linux/amd64.
     let base = ImageConfig::for_platform(&"linux/amd64".parse().unwrap());
     let implied = Given { base: base.clone(), ..Given::default() };
-    let given = Given { base, is_platform_given: true, ..Given::default() };
+    let given = Given { base, for_given_platform: true, ..Given::default() };
     for (text, bases, platform) in [
         ("FROM a:1\n", vec!["docker.io/library/a:1 linux/arm64"], "linux/arm64"),
         // Files of images are the target's, also in a stage for another platform.
