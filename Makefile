@@ -50,7 +50,7 @@ fuzz: ## libFuzzer on every parser of foreign input, a minute for each
 	@tests/tools/packages.sh build fuzz
 	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
 	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --locked --release --bins --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
 		--target "$$triple" --target-dir "$$target"; \
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
 		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)

@@ -103,6 +103,10 @@ impl Planner<'_> {
             None => self.request.platform.clone(),
             Some(word) => {
                 let text = expand(word, &self.globals, text.escape).map_err(here)?.text;
+                if text.is_empty() {
+                    let message = format!("empty platform value from expression {}", word.text);
+                    return Err(here(Diagnostic::error(Code::InvalidValue, message, word.span)));
+                }
                 text.parse().map_err(|error: crate::image::ParsePlatformError| {
                     here(Diagnostic::error(Code::InvalidValue, error.to_string(), word.span))
                 })?

@@ -267,6 +267,7 @@ fn errors_say_what_users_know_and_where() {
         ("FROM a\nFROM a\nCOPY --from=7 /x /x\n", None, "invalid stage index 7", "Dockerfile:3:13"),
         ("FROM ${NONE}\n", None, "base name (${NONE}) should not be blank", "Dockerfile:1:6"),
         ("FROM Upper/Case\n", None, "Upper/Case", "Dockerfile:1:6"),
+        ("FROM --platform=$NONE a\n", None, "empty platform value from expression $NONE", "Dockerfile:1:17"),
         ("FROM --platform=a/b/c/d a\n", None, "a/b/c/d", "Dockerfile:1:17"),
         (
             "FROM a AS buld\nFROM a\nCOPY --from=Buld! /x /x\n",
