@@ -204,7 +204,6 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         None => (text.clone(), String::new()),
     });
     Ok(BuildRequest {
-        context,
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
         source_date_epoch: source_date_epoch(&mut build_args)?,
@@ -222,7 +221,8 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        store: store(arguments)?,
+        context,
+        ..BuildRequest::new(PathBuf::new(), store(arguments)?)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::context::fetch::FetchError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
 use crate::graph::BaseSource;
-use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
+use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, RepoName, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
 use crate::store::StoreError;
@@ -103,6 +103,15 @@ pub enum BuildError {
     /// A registry does not take the image.
     #[error(transparent)]
     Push(#[from] RegistryError),
+    /// A registry says beforehand that it would not take the image.
+    #[error("checking push permission for \"{repository}\"")]
+    PushForbidden {
+        /// Where it was to go.
+        repository: RepoName,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// An output cannot be written.
     #[error("cannot write the image to `{}`", path.display())]
     Export {

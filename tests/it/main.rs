@@ -14,5 +14,6 @@ mod mounts;
 mod pods;
 mod registry;
 mod registry_client;
+mod registry_command;
 mod sandbox;
 mod support;

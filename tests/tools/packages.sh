@@ -25,12 +25,12 @@ need_group() {
         build)
             need cc gcc libc6-dev
             ;;
-        fuzz)
-            need c++ g++
-            ;;
         debian)
             need mmdebstrap mmdebstrap
             need umoci umoci
+            ;;
+        fuzz)
+            need c++ g++
             ;;
         demo)
             need docker-registry docker-registry

@@ -129,27 +129,12 @@ impl Planner<'_> {
                 Ok(new_state(index, step, config, Vec::new()))
             }
             Origin::Image(source) => Ok(self.begin_with_image(index, source, &platform, place, label)),
-            Origin::Context(name) => Ok(self.begin_with_files(index, name, &platform, &place, label)),
+            Origin::Context(name) => {
+                let parent = self.push(Operation::Scratch, place.clone(), None);
+                let top = self.push(everything(parent, name, stage.base.span), place, Some(label));
+                Ok(new_state(index, top, scratch_config(&platform), Vec::new()))
+            }
         }
-    }
-
-    /// A stage that begins with the files of a named context, as a layer that no instruction stands for.
-    fn begin_with_files(
-        &mut self,
-        index: usize,
-        name: String,
-        platform: &Platform,
-        place: &Place,
-        label: (usize, String),
-    ) -> StageState {
-        let scratch = self.push(Operation::Scratch, place.clone(), None);
-        let everything = crate::graph::Located { value: "/".to_owned(), span: place.span };
-        let copy = CopyStep {
-            sources: vec![CopyInput::Files { from: Files::Context(Some(name)), pattern: everything }],
-            ..CopyStep::into_root(scratch)
-        };
-        let step = self.push(Operation::Copy(copy), place.clone(), Some(label));
-        new_state(index, step, scratch_config(platform), Vec::new())
     }
 
     fn begin_with_image(
@@ -290,6 +275,15 @@ fn new_state(index: usize, top: StepId, mut config: ImageConfig, history: Vec<Hi
         environment.set(name, value);
     }
     StageState { index, top, config, history, environment, arguments: Vec::new(), cmd_is_set: false }
+}
+
+/// All files of a named context, for a stage that begins with them.
+fn everything(parent: StepId, context: String, span: Span) -> Operation {
+    let pattern = crate::graph::Located { value: "/".to_owned(), span };
+    Operation::Copy(CopyStep {
+        sources: vec![CopyInput::Files { from: Files::Context(Some(context)), pattern }],
+        ..CopyStep::into_root(parent)
+    })
 }
 
 fn scratch_config(platform: &Platform) -> ImageConfig {
