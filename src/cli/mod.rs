@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod check;
+mod llb;
 mod mounts;
 mod output;
 mod progress;
@@ -35,6 +36,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Write a build as BuildKit LLB, for `buildctl build`
+    Llb(Box<llb::LlbArguments>),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -46,5 +49,6 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Llb(arguments) => llb::run(&arguments),
     }
 }

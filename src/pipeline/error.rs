@@ -10,7 +10,7 @@ use super::export::ExportError;
 use crate::context::ContextError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
-use crate::graph::BaseSource;
+use crate::graph::{BaseSource, LlbError};
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
@@ -96,6 +96,9 @@ pub enum BuildError {
         #[source]
         source: Box<ExportError>,
     },
+    /// The build cannot be written as LLB.
+    #[error(transparent)]
+    Llb(LlbError),
     /// It was cancelled from outside.
     #[error("the build was cancelled")]
     Cancelled,

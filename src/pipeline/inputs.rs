@@ -87,6 +87,24 @@ impl Inputs {
         Ok(Self { dockerfile, context, named: named.collect(), linter })
     }
 
+    /// The directories of all contexts; the build context has no name.
+    pub(super) fn directories(&self) -> BTreeMap<Option<String>, PathBuf> {
+        let named = self.named.iter().map(|(name, root)| (Some(name.clone()), root.clone()));
+        self.context.iter().map(|(root, _)| (None, root.clone())).chain(named).collect()
+    }
+
+    /// What is left out of each context.
+    pub(super) fn ignored(&self) -> Result<BTreeMap<Option<String>, Vec<String>>, BuildError> {
+        let mut ignored = BTreeMap::new();
+        if let Some((_, ignore)) = &self.context {
+            ignored.insert(None, ignore.patterns().collect());
+        }
+        for (name, root) in &self.named {
+            ignored.insert(Some(name.clone()), ignore_for(root, None)?.patterns().collect());
+        }
+        Ok(ignored)
+    }
+
     /// Lists the files of all contexts.
     pub(super) fn contexts(&self) -> Result<BTreeMap<Option<String>, Arc<Context>>, BuildError> {
         let mut contexts = BTreeMap::new();
