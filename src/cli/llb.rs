@@ -9,7 +9,7 @@ use clap::Args;
 use super::build::{BuildArguments, Failure, complain, request, run_to_end, write_file};
 use crate::event::Events;
 use crate::pipeline::{self, LlbBuild};
-use crate::request::{BuildRequest, Output};
+use crate::request::{BuildRequest, ContextSource, Output};
 
 /// What `cooper llb` takes.
 #[derive(Debug, Args)]
@@ -47,6 +47,10 @@ fn write(arguments: &LlbArguments, events: &Events) -> Result<(), Failure> {
         return Err(Failure::Other(text.to_owned()));
     }
     let request = request(&arguments.build).map_err(Failure::Other)?;
+    if !matches!(request.context, ContextSource::Directory(_) | ContextSource::Empty) {
+        let text = "`buildctl` sends directories of this machine: fetch the context first, and name its directory";
+        return Err(Failure::Other(text.to_owned()));
+    }
     let built = run_to_end(events, |environment| pipeline::llb(&request, environment))?;
     if let Some(path) = &arguments.exporter_file {
         write_file(path, format!("{}\n", exporter(&request, &built)).as_bytes())?;

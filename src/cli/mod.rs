@@ -1,12 +1,14 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod llb;
 mod mounts;
 mod output;
 mod progress;
+mod registry;
 
 use std::process::ExitCode;
 
@@ -38,6 +40,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Write a build as BuildKit LLB, for `buildctl build`
     Llb(Box<llb::LlbArguments>),
+    /// Measure Cooper beside other builders
+    Bench(Box<bench::BenchArguments>),
+    /// Look into registries, copy and compare images, clean up
+    Registry(registry::RegistryArguments),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -50,5 +56,7 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Llb(arguments) => llb::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
     }
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bases::Resolver;
-use super::inputs::Inputs;
+use super::inputs::{FetchedInputs, Inputs};
 use super::{BuildError, Environment, image, now, plan_graph};
+use crate::context::fetch::{Access, Fetcher, SshPlaces};
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
-use crate::exec::{Clock, Layers};
+use crate::exec::{Clock, Layers, Supplies};
 use crate::graph::{LLB_CONTEXT, LlbError, LlbOptions, llb as write};
 use crate::image::Platform;
 use crate::registry::Registries;
@@ -35,10 +36,14 @@ pub async fn llb(request: &BuildRequest, environment: Environment) -> Result<Llb
         _ => return Err(RequestError::OnePlatformOnly { output: "LLB" }.into()),
     };
     let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), environment.credentials)?;
-    let layers = Layers::new(store, registries, environment.events.clone());
-    let inputs = Inputs::read(request, &environment.events)?;
-    let resolver = Resolver::new(&layers, &environment.events, request.offline);
+    let registries = Registries::new(request.registry_settings(), environment.credentials)?;
+    let events = &environment.events;
+    let layers = Layers::new(Arc::clone(&store), registries.clone(), events.clone(), request.encoding);
+    let supplies = Supplies::gather(&BTreeMap::new(), &BTreeMap::new(), &[])?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
+    let resolver = Resolver::new(&layers, events, request);
     let (graph, _) = plan_graph(request, &inputs, &resolver, &platform).await?;
 
     let options = LlbOptions {
