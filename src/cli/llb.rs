@@ -48,7 +48,8 @@ fn write(arguments: &LlbArguments, events: &Events) -> Result<(), Failure> {
     }
     let request = request(&arguments.build).map_err(Failure::Other)?;
     if !matches!(request.context, ContextSource::Directory(_) | ContextSource::Empty) {
-        let text = "`buildctl` sends directories of this machine: fetch the context first, and name its directory";
+        let text =
+            "`buildctl` sends directories of this machine: fetch the context first, and name its directory";
         return Err(Failure::Other(text.to_owned()));
     }
     let built = run_to_end(events, |environment| pipeline::llb(&request, environment))?;

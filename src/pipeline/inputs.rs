@@ -165,22 +165,12 @@ impl Inputs {
         Ok(Self { dockerfile, context, named, linter, _fetched: fetched })
     }
 
-    /// The directories of all contexts; the build context has no name.
-    pub(super) fn directories(&self) -> BTreeMap<Option<String>, PathBuf> {
-        let named = self.named.iter().map(|(name, root)| (Some(name.clone()), root.clone()));
-        self.context.iter().map(|(root, _)| (None, root.clone())).chain(named).collect()
-    }
-
-    /// What is left out of each context.
-    pub(super) fn ignored(&self) -> Result<BTreeMap<Option<String>, Vec<String>>, BuildError> {
-        let mut ignored = BTreeMap::new();
-        if let Some((_, ignore)) = &self.context {
-            ignored.insert(None, ignore.patterns().collect());
-        }
-        for (name, root) in &self.named {
-            ignored.insert(Some(name.clone()), ignore_for(root, None)?.patterns().collect());
-        }
-        Ok(ignored)
+    /// The directories of all contexts, and what is left out of each; the build context has no name.
+    pub(super) fn directories(&self) -> BTreeMap<Option<String>, (&Path, &Ignore)> {
+        let main = self.context.iter().map(|(root, ignore)| (None, (root.as_path(), ignore)));
+        let named = self.named.iter();
+        main.chain(named.map(|(name, (root, ignore))| (Some(name.clone()), (root.as_path(), ignore))))
+            .collect()
     }
 
     /// Lists the files of all contexts.

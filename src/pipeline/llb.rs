@@ -46,18 +46,20 @@ pub async fn llb(request: &BuildRequest, environment: Environment) -> Result<Llb
     let resolver = Resolver::new(&layers, events, request);
     let (graph, _) = plan_graph(request, &inputs, &resolver, &platform).await?;
 
+    let directories = inputs.directories();
+    let ignored =
+        directories.iter().map(|(name, (_, ignore))| (name.clone(), ignore.patterns().collect())).collect();
     let options = LlbOptions {
         platform: &platform,
-        ignored: &inputs.ignored()?,
+        ignored: &ignored,
         extra_hosts: &request.extra_hosts,
         use_cache: request.use_cache,
     };
     let written = write(&graph, &options).map_err(placed)?;
     let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
-    let directories = inputs.directories();
     let locals = written.locals.into_iter().filter_map(|name| {
-        let directory = directories.get(&name)?;
-        Some((name.unwrap_or_else(|| LLB_CONTEXT.to_owned()), directory.clone()))
+        let (directory, _) = directories.get(&name)?;
+        Some((name.unwrap_or_else(|| LLB_CONTEXT.to_owned()), directory.to_path_buf()))
     });
     Ok(LlbBuild {
         definition: written.definition,

@@ -20,6 +20,7 @@ fn graph(dockerfile: &str, contexts: &BTreeMap<String, NamedContext>) -> Graph {
             build_args: &BTreeMap::new(),
             target: None,
             platform: &platform,
+            is_platform_given: true,
             build_platform: &platform,
             contexts,
             labels: &BTreeMap::new(),
