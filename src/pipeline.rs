@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod image;
 mod inputs;
+mod llb;
 mod push;
 mod retry;
 
@@ -22,6 +23,7 @@ pub use check::{Checked, check};
 pub use error::BuildError;
 pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
+pub use llb::{LlbBuild, llb};
 
 use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};
@@ -171,7 +173,7 @@ async fn run(
     })
 }
 
-/// Plans until every base image that planning asks for is known.
+/// Plans, and begins to solve.
 async fn plan_platform(
     request: &BuildRequest,
     target: Option<&str>,
@@ -180,6 +182,19 @@ async fn plan_platform(
     solver: &Arc<Solver>,
     platform: &Platform,
 ) -> Result<PlatformBuild, BuildError> {
+    let (graph, bases) = plan_graph(request, inputs, resolver, platform).await?;
+    let (graph, bases) = (Arc::new(graph), Arc::new(bases));
+    let solutions = solver.solve(&graph, &bases);
+    Ok(PlatformBuild { graph, bases, solutions })
+}
+
+/// Plans until every base image that planning asks for is known.
+async fn plan_graph(
+    request: &BuildRequest,
+    inputs: &Inputs,
+    resolver: &Resolver<'_>,
+    platform: &Platform,
+) -> Result<(Graph, Bases), BuildError> {
     let build_platform = Platform::host();
     let mut bases = Bases::new();
     let graph = loop {
@@ -204,9 +219,7 @@ async fn plan_platform(
         }
     };
     inputs.check_bases(&graph, &bases, resolver.events())?;
-    let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
-    let solutions = solver.solve(&graph, &bases);
-    Ok(PlatformBuild { graph, bases, solutions })
+    Ok((*graph, bases))
 }
 
 /// Waits for the steps of the image, and makes its config and manifest. Gives with it the layers that belong to no

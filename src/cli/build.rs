@@ -59,7 +59,7 @@ pub(super) struct BuildArguments {
     no_cache: bool,
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Write to this file where the time went, as a Chrome trace for Perfetto, and say the gist of it
     #[arg(long, value_name = "PATH")]
     trace: Option<PathBuf>,
@@ -128,26 +128,44 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(Failure::Build(error)) => {
-            complain(&error.render(true));
-            ExitCode::from(error.exit_code())
-        }
-        Err(Failure::Other(text)) => {
-            complain(&pipeline::error_line(&text, true));
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(),
     }
 }
 
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
     Build(Box<BuildError>),
     Other(String),
 }
 
+impl Failure {
+    /// Says it; the exit code that goes with it.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Self::Build(error) => {
+                complain(&error.render(true));
+                ExitCode::from(error.exit_code())
+            }
+            Self::Other(text) => {
+                complain(&pipeline::error_line(text, true));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
+    run_to_end(events, |environment| pipeline::build(&request, environment))
+        .and_then(|result| write_files(arguments, &result).map(|()| result))
+}
+
+/// Runs something that builds on a runtime of its own, to its end or until a signal.
+pub(super) fn run_to_end<T, F: Future<Output = Result<T, BuildError>>>(
+    events: &Events,
+    work: impl FnOnce(Environment) -> F,
+) -> Result<T, Failure> {
     let places = CredentialPlaces::from_environment();
     let credentials =
         Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
@@ -160,15 +178,13 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         let listener = tokio::spawn(cancel_on_signal(cancel));
-        let result = pipeline::build(&request, environment).await;
+        let result = work(environment).await;
         listener.abort();
         result
     });
     // Threads that wait for a download that nobody wants any more need not be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let result = result.map_err(|error| Failure::Build(Box::new(error)))?;
-    write_files(arguments, &result)?;
-    Ok(result)
+    result.map_err(|error| Failure::Build(Box::new(error)))
 }
 
 /// Throws the switch on SIGINT and SIGTERM.
@@ -187,7 +203,7 @@ async fn cancel_on_signal(cancel: Cancel) {
 }
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
-fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
     let context = buildx::parse(&arguments.context).map_err(|error| pipeline::describe(&error))?;
     if arguments.context == "-" && arguments.file.as_deref() == Some(Path::new("-")) {
         return Err("standard input cannot be both the build context and the Dockerfile".to_owned());
@@ -292,7 +308,7 @@ fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes)
         .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
 }
@@ -315,7 +331,7 @@ fn report(arguments: &BuildArguments, result: &BuildResult) {
     }
 }
 
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     say(&mut anstream::stderr(), text);
 }
 

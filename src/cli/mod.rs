@@ -4,6 +4,7 @@ mod arguments;
 mod bench;
 mod build;
 mod check;
+mod llb;
 mod mounts;
 mod output;
 mod progress;
@@ -37,6 +38,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Write a build as BuildKit LLB, for `buildctl build`
+    Llb(Box<llb::LlbArguments>),
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Llb(arguments) => llb::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
     }
