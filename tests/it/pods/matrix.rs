@@ -12,7 +12,7 @@ use super::bundle::Pod;
 use super::has_pods;
 use super::layers::Layers;
 use super::project::{Needs, Project};
-use super::variant::{CONTAINERD, CRIO, Seccomp, Variant};
+use super::variant::{CONTAINERD, CRIO, Range, Seccomp, Variant, WITH_ADMIN};
 
 /// What a variant is expected to come to.
 enum Expected {
@@ -87,8 +87,45 @@ fn variants() -> Vec<(Variant, Expected)> {
                 "seccompProfile: {type: Unconfined}",
             ]),
         ),
-        // Its one id cannot own the base's files.
-        (user("user 1000, unconfined", Unconfined), Refusal(&["home/app"])),
+        // Its one id owns all files; whose they are to be is recorded.
+        (user("user 1000, unconfined", Unconfined), Isolation("overlay")),
+        (
+            user("user 1000, unconfined, plain", Unconfined).with_arguments(&["--isolation=userns"]),
+            Isolation("userns"),
+        ),
+        (
+            Variant {
+                no_new_privileges: false,
+                capabilities: CRIO,
+                range: Range::FileCapabilities,
+                ..user("user 1000, file capabilities", Unconfined)
+            },
+            Isolation("overlay"),
+        ),
+        (
+            // They are refused, and the program works all the same.
+            Variant {
+                range: Range::FileCapabilities,
+                ..user("user 1000, file capabilities, restricted", RuntimeDefault)
+            },
+            Refusal(&["found: user 1000, all capabilities dropped"]),
+        ),
+        (
+            Variant {
+                range: Range::FileCapabilities,
+                ..user("user 1000, file capabilities, dropped", Unconfined)
+            },
+            Isolation("overlay"),
+        ),
+        (
+            Variant {
+                no_new_privileges: false,
+                capabilities: WITH_ADMIN,
+                range: Range::Subordinate,
+                ..user("user 1000, newuidmap", Unconfined)
+            },
+            Isolation("overlay"),
+        ),
     ]
 }
 
