@@ -14,7 +14,7 @@ use std::path::Path;
 
 use bundle::{Pod, SECRET, TOKEN, TOKEN_TEXT};
 use serde_json::Value;
-use variant::{CONTAINERD, CRIO, Seccomp, Variant};
+use variant::{CONTAINERD, CRIO, Range, Seccomp, Variant, WITH_ADMIN};
 
 /// Whatever commands do to files that a layer can tell of.
 const DOCKERFILE: &str = r#"FROM base
@@ -116,8 +116,45 @@ fn variants() -> Vec<(Variant, Expected)> {
                 "seccompProfile: {type: Unconfined}",
             ]),
         ),
-        // Its one id cannot own the base's files.
-        (user("user 1000, unconfined", Unconfined), Refusal(&["home/app"])),
+        // Its one id owns all files; whose they are to be is recorded.
+        (user("user 1000, unconfined", Unconfined), Isolation("overlay")),
+        (
+            user("user 1000, unconfined, plain", Unconfined).with_arguments(&["--isolation=userns"]),
+            Isolation("userns"),
+        ),
+        (
+            Variant {
+                no_new_privileges: false,
+                capabilities: CRIO,
+                range: Range::FileCapabilities,
+                ..user("user 1000, file capabilities", Unconfined)
+            },
+            Isolation("overlay"),
+        ),
+        (
+            // They are refused, and the program works all the same.
+            Variant {
+                range: Range::FileCapabilities,
+                ..user("user 1000, file capabilities, restricted", RuntimeDefault)
+            },
+            Refusal(&["found: user 1000, all capabilities dropped"]),
+        ),
+        (
+            Variant {
+                range: Range::FileCapabilities,
+                ..user("user 1000, file capabilities, dropped", Unconfined)
+            },
+            Isolation("overlay"),
+        ),
+        (
+            Variant {
+                no_new_privileges: false,
+                capabilities: WITH_ADMIN,
+                range: Range::Subordinate,
+                ..user("user 1000, newuidmap", Unconfined)
+            },
+            Isolation("overlay"),
+        ),
     ]
 }
 

@@ -49,6 +49,8 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need newuidmap uidmap
+            need setcap libcap2-bin
             ;;
         *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
     esac
