@@ -1,11 +1,13 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod mounts;
 mod output;
 mod progress;
+mod registry;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,10 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Measure Cooper beside other builders
+    Bench(Box<bench::BenchArguments>),
+    /// Look into registries, copy and compare images, clean up
+    Registry(registry::RegistryArguments),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -46,5 +52,7 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
     }
 }

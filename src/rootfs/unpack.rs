@@ -155,25 +155,28 @@ pub(crate) fn unpack<'a>(
     ownership: Ownership,
     fingerprints: Fingerprints<'a>,
 ) -> Result<Unpacked, UnpackError> {
-    let mut unpacker = Unpacker {
-        root,
-        form,
-        ownership,
-        place: None,
-        directories: BTreeMap::new(),
-        touched: HashSet::new(),
-        written: HashSet::new(),
-        occupied: HashSet::new(),
-        implied: BTreeSet::new(),
-        unpacked: Unpacked::default(),
-        fingerprints,
-        buffer: vec![0; BUFFER],
-    };
+    let mut unpacker = Unpacker { fingerprints, ..Unpacker::new(root, form, ownership) };
     let mut reader = TarReader::new(tar);
     while let Some((entry, mut contents)) = reader.next_entry()? {
         unpacker.put(&entry, &mut contents)?;
     }
     unpacker.finish()
+}
+
+/// Unpacks `tar`, an archive that is no layer, into the directory `root`: everything belongs to this process, devices
+/// and extended attributes are left out, and `.wh.` names mean nothing. The process's umask does not matter.
+pub(crate) fn unpack_archive(tar: impl Read, root: BorrowedFd<'_>) -> Result<(), UnpackError> {
+    let mut unpacker = Unpacker { has_umask: true, ..Unpacker::new(root, Form::Applied, Ownership::Real) };
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mut reader = TarReader::of_archive(tar);
+    while let Some((entry, mut contents)) = reader.next_entry()? {
+        if matches!(entry.kind, EntryKind::CharDevice(_) | EntryKind::BlockDevice(_)) {
+            continue;
+        }
+        let metadata = Metadata { uid, gid, xattrs: BTreeMap::new(), ..entry.metadata };
+        unpacker.put(&Entry { metadata, ..entry }, &mut contents)?;
+    }
+    unpacker.finish().map(|_| ())
 }
 
 /// A directory that entries are being put into.
@@ -210,7 +213,29 @@ struct Unpacker<'a> {
     implied: BTreeSet<PathBuf>,
     unpacked: Unpacked,
     fingerprints: Fingerprints<'a>,
+    /// Whether modes must be set, because creating a file does not give it all of them.
+    has_umask: bool,
     buffer: Vec<u8>,
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(root: BorrowedFd<'a>, form: Form, ownership: Ownership) -> Self {
+        Self {
+            root,
+            form,
+            ownership,
+            place: None,
+            directories: BTreeMap::new(),
+            touched: HashSet::new(),
+            written: HashSet::new(),
+            occupied: HashSet::new(),
+            implied: BTreeSet::new(),
+            unpacked: Unpacked::default(),
+            fingerprints: None,
+            has_umask: false,
+            buffer: vec![0; BUFFER],
+        }
+    }
 }
 
 impl Unpacker<'_> {
@@ -298,7 +323,7 @@ impl Unpacker<'_> {
             self.ownership.give(&file, entry.metadata.uid, entry.metadata.gid).map_err(failed)?;
         }
         // Writing and changing the owner take these bits away.
-        if entry.metadata.mode & 0o7000 != 0 {
+        if self.has_umask || entry.metadata.mode & 0o7000 != 0 {
             let mode = Mode::from_raw_mode(entry.metadata.mode & 0o7777);
             rustix::fs::fchmod(&file, mode).map_err(|e| failed(e.into()))?;
         }

@@ -5,12 +5,15 @@
 mod add;
 mod build;
 mod check;
+mod checklist;
 mod compatibility;
 mod differential;
 mod fuzz;
+mod language;
 mod mounts;
 mod pods;
 mod registry;
 mod registry_client;
+mod registry_command;
 mod sandbox;
 mod support;
