@@ -15,6 +15,7 @@ pub use base::{Base, BaseRequest, BaseSource, Bases};
 pub use key::KeyWriter;
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
+use crate::context::source::GitSource;
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
 use crate::image::{History, ImageConfig};
 use crate::layer::Digest;
@@ -142,6 +143,8 @@ pub enum CopyInput {
         /// Whether it is unpacked if it is an archive.
         unpack: bool,
     },
+    /// What a git repository has, in the directory that is meant.
+    Git(Box<Located<GitSource>>),
     /// A here-document.
     Inline {
         /// Its name.

@@ -6,6 +6,7 @@ mod add;
 mod build;
 mod check;
 mod compatibility;
+mod contexts;
 mod differential;
 mod fuzz;
 mod mounts;
