@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod checklist;
 mod compatibility;
+mod contexts;
 mod differential;
 mod fuzz;
 mod language;
