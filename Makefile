@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo test check lint fmt bench fuzz clean-test-tools
+.PHONY: help demo test check lint fmt bench microbench fuzz clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,8 +56,27 @@ fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
 			"$$target/corpus/$$name"; \
 	done
 
-bench: ## criterion benches of the hot paths
+microbench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked
+
+# Where Kaniko's executor, buildctl and buildkitd are, for example: make bench PEERS=/opt/peers
+PEERS ?=
+# What the targets of docs/benchmarks.md need; BENCH_CASES= measures every case, each cold, warm and cached.
+BENCH_CASES ?= sample=cold,warm,cached,kept copy=edited,cold debian=cold files=cold large=cold@cooper,kaniko,buildkit
+BENCH_RUNS ?= 5
+
+bench: ## Cooper beside Buildah, and beside Kaniko and BuildKit where PEERS has them: writes docs/benchmarks.md
+	@tests/tools/packages.sh bench
+	$(CARGO) build --release --locked --bin cooper
+	@target="$${CARGO_TARGET_DIR:-target}"; \
+	tests/tools/bench-bases.sh "$$target/bench/bases" "$$target/release/cooper"; \
+	arguments=(); \
+	for case in $(BENCH_CASES); do arguments+=(--case "$$case"); done; \
+	for kaniko in $(PEERS)/kaniko-*; do [ ! -x "$$kaniko" ] || arguments+=(--kaniko "$${kaniko##*/kaniko-}=$$kaniko"); done; \
+	[ ! -x "$(PEERS)/buildkitd" ] || arguments+=(--buildkitd "$(PEERS)/buildkitd" --buildctl "$(PEERS)/buildctl"); \
+	"$$target/release/cooper" bench --runs $(BENCH_RUNS) --buildah buildah "$${arguments[@]}" \
+		--bases "$$target/bench/bases" --work "$$target/bench/work" --notes docs/benchmarks-notes.md \
+		--json "$$target/bench/report.json" --html "$$target/bench/report.html" --markdown docs/benchmarks.md
 
 clean-test-tools: ## forget the stand-in base image and what it was made from
 	rm -rf "$${CARGO_TARGET_DIR:-target}/test-tools"
