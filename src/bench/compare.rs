@@ -19,7 +19,7 @@ use crate::event::{Events, QuietReporter};
 use crate::exec::{ImageLayer, Layers, Origin};
 use crate::image::config::MAX_CONFIG;
 use crate::image::{ImageConfig, ImageRef, Layer, Manifest, ManifestOrIndex, Platform};
-use crate::layer::{Digest, Entry, EntryKind, Hasher, TarReader};
+use crate::layer::{Digest, Encoding, Entry, EntryKind, Hasher, TarReader};
 use crate::registry::{Credentials, Registries, RegistrySettings};
 use crate::store::Store;
 
@@ -83,7 +83,7 @@ fn appearance(name: &str, directory: &Path) -> Result<Appearance, Box<dyn Error 
         Ok::<_, Box<dyn Error + Send + Sync>>((manifest, ImageConfig::parse(&config)?))
     })?;
     let store = Arc::new(Store::open(directory)?);
-    let layers = Layers::new(store, registries, Events::new(Arc::new(QuietReporter)));
+    let layers = Layers::new(store, registries, Events::new(Arc::new(QuietReporter)), Encoding::default());
     let mut tree = BTreeMap::new();
     for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
         let layer = Layer { diff_id: *diff_id, descriptor: descriptor.clone() };

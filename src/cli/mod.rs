@@ -7,6 +7,7 @@ mod check;
 mod mounts;
 mod output;
 mod progress;
+mod registry;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
+    /// Look into registries, copy and compare images, clean up
+    Registry(registry::RegistryArguments),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -50,5 +53,6 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
     }
 }

@@ -35,6 +35,12 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
+    /// The context is elsewhere, and what is to be done with it fetches nothing.
+    #[error("the build context `{context}` is not a directory: it is fetched by `cooper build` only")]
+    NotHere {
+        /// What was given.
+        context: String,
+    },
     /// The context is a file.
     #[error("the build context `{}` is not a directory", path.display())]
     NotADirectory {

@@ -198,7 +198,7 @@ impl Reporter for Recording {
     fn report(&self, event: &BuildEvent) {
         let now = self.recorder.began.elapsed();
         match &event.kind {
-            EventKind::Begun { id, activity, name } => {
+            EventKind::Begun { id, activity, name, .. } => {
                 self.recorder.records().under_way.insert(*id, (now, *activity, name.clone()));
             }
             EventKind::Ended { id, .. } => {

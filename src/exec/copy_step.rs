@@ -8,6 +8,7 @@ use super::contents::Contents;
 use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::error::StepError;
 use super::layers::ImageLayer;
+use super::left_out;
 use super::result::FileSystem;
 use super::solve::{Solver, input};
 use super::writing::NewLayer;
@@ -337,7 +338,12 @@ impl Solver {
     ) -> Result<ImageLayer, StepError> {
         let _span = tracing::info_span!("write layer").entered();
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
-        contents.write(placed, &mut tar)?;
+        let ignored = &self.settings().ignored_paths;
+        if ignored.is_empty() {
+            contents.write(placed, &mut tar)?;
+        } else {
+            contents.write(&left_out::kept(placed, ignored), &mut tar)?;
+        }
         tar.finish()?.finish()
     }
 }
