@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo test check lint fmt bench fuzz clean-test-tools
+.PHONY: help demo test check lint fmt bench microbench fuzz clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,8 +55,34 @@ fuzz: ## libFuzzer on every parser of foreign input, a minute for each
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
 		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)
 
-bench: ## criterion benches of the hot paths
+microbench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked
+
+# Where kaniko-VERSION, buildctl and buildkitd are, for example: make bench PEERS=/opt/peers
+PEERS ?=
+# Where the base images are, or are put.
+BENCH_BASES ?= $${CARGO_TARGET_DIR:-target}/bench/bases
+# What the targets need; BENCH_CASES= measures every case with every builder, each cold, warm and cached.
+BENCH_CASES ?= sample=cold sample=warm,kept@cooper,buildkit,buildah sample=cached@cooper,buildkit,kaniko-1.28 \
+	copy=edited@cooper,buildkit,kaniko-1.28 debian=cold@cooper,buildkit,kaniko-1.28 \
+	files=cold@cooper,buildkit,kaniko-1.28 large=cold@cooper,kaniko-1.28 \
+	stages=cold@cooper,buildkit layers=cold@cooper,buildkit
+BENCH_RUNS ?= 5
+
+bench: ## Cooper beside Buildah, and beside Kaniko and BuildKit where PEERS has them: writes docs/benchmarks.md
+	@tests/tools/packages.sh bench
+	$(CARGO) build --release --locked --bin cooper
+	@target="$${CARGO_TARGET_DIR:-target}"; bases="$(BENCH_BASES)"; \
+	tests/tools/bench-bases.sh "$$bases" "$$target/release/cooper"; \
+	arguments=(); \
+	for case in $(BENCH_CASES); do arguments+=(--case "$$case"); done; \
+	for kaniko in $(PEERS)/kaniko-*; do \
+		[ ! -x "$$kaniko" ] || arguments+=(--kaniko "$${kaniko##*/kaniko-}=$$kaniko"); \
+	done; \
+	[ ! -x "$(PEERS)/buildkitd" ] || arguments+=(--buildkitd "$(PEERS)/buildkitd" --buildctl "$(PEERS)/buildctl"); \
+	"$$target/release/cooper" bench --runs $(BENCH_RUNS) --buildah buildah "$${arguments[@]}" \
+		--bases "$$bases" --work "$$target/bench/work" --notes docs/benchmarks-notes.md \
+		--json "$$target/bench/report.json" --html "$$target/bench/report.html" --markdown docs/benchmarks.md
 
 clean-test-tools: ## forget the stand-in base image and what it was made from
 	rm -rf "$${CARGO_TARGET_DIR:-target}/test-tools"

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod add;
+mod bench;
 mod build;
 mod check;
 mod checklist;
