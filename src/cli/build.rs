@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::arguments::{certificate, dockerfile_source, key_value, named_context, source_date_epoch};
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -135,7 +135,9 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
 pub(super) enum Failure {
+    /// The build failed.
     Build(Box<BuildError>),
+    /// This.
     Other(String),
 }
 
@@ -157,18 +159,30 @@ impl Failure {
 
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
-    run_to_end(events, |environment| pipeline::build(&request, environment))
-        .and_then(|result| write_files(arguments, &result).map(|()| result))
+    let result = run_with_own_credentials(events, async |environment| {
+        pipeline::build(&request, environment).await
+    })?;
+    write_files(arguments, &result)?;
+    Ok(result)
 }
 
-/// Runs something that builds on a runtime of its own, to its end or until a signal.
-pub(super) fn run_to_end<T, F: Future<Output = Result<T, BuildError>>>(
+/// Runs something that builds with the credentials that docker's settings have.
+pub(super) fn run_with_own_credentials<T>(
     events: &Events,
-    work: impl FnOnce(Environment) -> F,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
 ) -> Result<T, Failure> {
     let places = CredentialPlaces::from_environment();
     let credentials =
         Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
+    run_pipeline(credentials, events, build)
+}
+
+/// Runs something that builds, until it ends or a signal ends it.
+pub(super) fn run_pipeline<T>(
+    credentials: Credentials,
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let cancel = Cancel::new().map_err(|error| Failure::Other(error.to_string()))?;
     let helper = PathBuf::from("/proc/self/exe");
     let environment = Environment { credentials, helper, events: events.clone(), cancel: cancel.clone() };
@@ -178,7 +192,7 @@ pub(super) fn run_to_end<T, F: Future<Output = Result<T, BuildError>>>(
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         let listener = tokio::spawn(cancel_on_signal(cancel));
-        let result = work(environment).await;
+        let result = build(environment).await;
         listener.abort();
         result
     });
@@ -254,22 +268,6 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
         },
         ..RegistrySettings::default()
     }
-}
-
-/// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
-/// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    if !build_args.contains_key(NAME)
-        && let Ok(text) = std::env::var(NAME)
-    {
-        build_args.insert(NAME.to_owned(), text);
-    }
-    let text = build_args.get(NAME).filter(|text| !text.is_empty());
-    text.map(|text| {
-        text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
-    })
-    .transpose()
 }
 
 fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {

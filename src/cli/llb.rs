@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::build::{BuildArguments, Failure, complain, request, run_to_end, write_file};
+use super::build::{BuildArguments, Failure, complain, request, run_with_own_credentials, write_file};
 use crate::event::Events;
 use crate::pipeline::{self, LlbBuild};
 use crate::request::{BuildRequest, ContextSource, Output};
@@ -52,7 +52,7 @@ fn write(arguments: &LlbArguments, events: &Events) -> Result<(), Failure> {
             "`buildctl` sends directories of this machine: fetch the context first, and name its directory";
         return Err(Failure::Other(text.to_owned()));
     }
-    let built = run_to_end(events, |environment| pipeline::llb(&request, environment))?;
+    let built = run_with_own_credentials(events, async |environment| pipeline::llb(&request, environment).await)?;
     if let Some(path) = &arguments.exporter_file {
         write_file(path, format!("{}\n", exporter(&request, &built)).as_bytes())?;
     }

@@ -44,7 +44,7 @@ pub async fn llb(request: &BuildRequest, environment: Environment) -> Result<Llb
     let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
     let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
     let resolver = Resolver::new(&layers, events, request);
-    let (graph, _) = plan_graph(request, &inputs, &resolver, &platform).await?;
+    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
 
     let directories = inputs.directories();
     let ignored =

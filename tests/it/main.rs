@@ -10,6 +10,7 @@ mod checklist;
 mod compatibility;
 mod contexts;
 mod differential;
+mod executor;
 mod fuzz;
 mod language;
 mod mounts;
