@@ -15,8 +15,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 out=${OUT:-${CARGO_TARGET_DIR:-$root/target}/image}
-# Bytes that one platform may take in the registry, without a shell.
-limit=12000000
+# Bytes that one platform may take in the registry, without a shell; empty for any number.
+limit=${LIMIT-12000000}
 
 say() { echo "image: $*" >&2; }
 fail() {

@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
     if sandbox::is_helper() {
         return sandbox::helper_main();
     }
+    sandbox::forbid_name_modules();
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),

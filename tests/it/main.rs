@@ -8,6 +8,7 @@ mod check;
 mod compatibility;
 mod differential;
 mod fuzz;
+mod image;
 mod mounts;
 mod pods;
 mod registry;

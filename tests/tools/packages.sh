@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need from Debian's (or Ubuntu's) packages, if it is missing:
 #
-#   tests/tools/packages.sh [GROUP...]      groups: build, demo, stand-in, tests; without one: all of them
+#   tests/tools/packages.sh [GROUP...]      groups: build, demo, image, stand-in, tests; without one: all of them
 #
 # Quick and silent when everything is there. No service is started, and none is left to start by itself.
 set -euo pipefail
@@ -40,8 +40,13 @@ need_group() {
             need npm npm
             need python3 python3
             ;;
+        image)
+            need python3 python3
+            [ -e /usr/share/ca-certificates/mozilla ] || missing+=(ca-certificates)
+            ;;
         tests)
             need_group demo
+            need_group image
             need_group stand-in
             need buildah buildah
             # Newer versions of buildah look for it even when a build shares the host's network.
@@ -49,8 +54,15 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            # For Cooper's own image: in a network of its own with names, as a pod, and for the other architecture.
+            need ip iproute2
+            need dnsmasq dnsmasq-base
+            need openssl openssl
+            need podman podman
+            need catatonit catatonit
+            need qemu-aarch64-static qemu-user-static
             ;;
-        *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
+        *) fail "unknown group '$1': build, demo, image, stand-in, tests" ;;
     esac
 }
 
