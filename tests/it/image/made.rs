@@ -1,4 +1,5 @@
-//! The image, made by `image/make.sh`, with programs that are compiled quickly.
+//! The image, made by `image/make.sh`, with programs that are compiled quickly, or that are there already: see
+//! [`GIVEN`], and `binary` for the machine at hand.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,15 +11,13 @@ use rustix::fs::{FlockOperation, flock};
 use crate::pods::binary::binary;
 use crate::support::tool;
 
+/// Names a static build for the other architecture.
+const GIVEN: &str = "COOPER_STATIC_OTHER";
+
 /// A directory with the layouts `executor` and `debug`, each for both platforms.
 pub(super) fn layouts() -> &'static Path {
     static LAYOUTS: OnceLock<PathBuf> = OnceLock::new();
     LAYOUTS.get_or_init(|| make(Path::new(env!("CARGO_TARGET_TMPDIR"))))
-}
-
-/// The static program for arm64.
-pub(super) fn arm64_program() -> PathBuf {
-    layouts().join("program-arm64")
 }
 
 fn make(directory: &Path) -> PathBuf {
@@ -33,9 +32,14 @@ fn make(directory: &Path) -> PathBuf {
     for (architecture, cpu) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
         let program = if cpu == std::env::consts::ARCH {
             binary().to_owned()
+        } else if let Some(given) = std::env::var_os(GIVEN) {
+            given.into()
         } else {
             let mut command = Command::new("bash");
-            command.arg(root.join("image/program.sh")).args([architecture, "dev"]).env("CARGO_TARGET_DIR", target);
+            command
+                .arg(root.join("image/program.sh"))
+                .args([architecture, "dev"])
+                .env("CARGO_TARGET_DIR", target);
             let output = command.stderr(std::process::Stdio::inherit()).output().unwrap();
             assert!(output.status.success(), "no program for {architecture}");
             String::from_utf8(output.stdout).unwrap().trim().into()

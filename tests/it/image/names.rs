@@ -70,7 +70,8 @@ fn are_found_by_dns_and_hosts_and_by_nothing_of_an_image() {
     // Kaniko's place for further authorities.
     fs::copy(&certificate, root.join("kaniko/ssl/certs/additional-ca-cert-bundle.crt")).unwrap();
     assert_eq!(cooper(&tags).success().stdout, "20-alpine\n");
-    cooper(&["registry", "tags", "by-hosts.example/node"]).failure(1, &["the TLS certificate of by-hosts.example"]);
+    cooper(&["registry", "tags", "by-hosts.example/node"])
+        .failure(1, &["the TLS certificate of by-hosts.example"]);
 
     // What an image has at these places is nothing to us, while a RUN has them in `/`.
     let libraries = root.join("lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
@@ -83,12 +84,14 @@ fn are_found_by_dns_and_hosts_and_by_nothing_of_an_image() {
         let library = line.1.split_whitespace().next().unwrap();
         fs::copy(library, libraries.join(Path::new(library).file_name().unwrap())).unwrap();
     }
-    fs::write(root.join("etc/nsswitch.conf"), "hosts: other files dns\npasswd: other\ngroup: other\n").unwrap();
+    fs::write(root.join("etc/nsswitch.conf"), "hosts: other files dns\npasswd: other\ngroup: other\n")
+        .unwrap();
     assert_eq!(cooper(&tags).success().stdout, "20-alpine\n");
     assert!(!root.join("loaded").exists(), "the image's library was loaded");
     // The module is good, and would have been: a program without our precautions loads it.
     let program = network.path("look.c");
-    let text = "#include <netdb.h>\nint main(void) { struct addrinfo *a; getaddrinfo(\"x.example\", 0, 0, &a); }\n";
+    let text =
+        "#include <netdb.h>\nint main(void) { struct addrinfo *a; getaddrinfo(\"x.example\", 0, 0, &a); }\n";
     fs::write(&program, text).unwrap();
     let careless = root.join("careless");
     tool("cc", [Path::new("-static"), Path::new("-w"), Path::new("-o"), &careless, &program]);

@@ -52,7 +52,8 @@ impl<'a> Podman<'a> {
     #[track_caller]
     fn load(&self, layout: &Path, name: &str) {
         let source = format!("oci:{}", layout.display());
-        let target = format!("containers-storage:[vfs@{}+{}]{name}", self.place("storage"), self.place("run"));
+        let target =
+            format!("containers-storage:[vfs@{}+{}]{name}", self.place("storage"), self.place("run"));
         self.network.tool("skopeo", &["copy", "-q", &source, &target]);
     }
 }
@@ -85,7 +86,9 @@ fn the_pod_in_k8s_builds_and_pushes() {
     let container = "kaniko-build-kaniko";
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
-        let state = podman.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container]).success();
+        let state = podman
+            .run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container])
+            .success();
         match state.stdout.trim() {
             "exited 0" => break,
             state if state.starts_with("exited") || Instant::now() > deadline => {

@@ -46,8 +46,11 @@ pub(super) fn files() -> BTreeMap<&'static str, String> {
 fn arguments() -> Vec<String> {
     let pod = Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/kaniko-pod.yaml");
     let text = std::fs::read_to_string(pod).unwrap();
-    let arguments: Vec<String> =
-        text.lines().filter_map(|line| line.trim().strip_prefix("- --")).map(|rest| format!("--{rest}")).collect();
+    let arguments: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- --"))
+        .map(|rest| format!("--{rest}"))
+        .collect();
     assert_eq!(arguments.len(), 7, "{arguments:?}");
     arguments
 }
@@ -83,7 +86,10 @@ pub(super) fn check(network: &Network) {
     let copy = network.path("copy");
     let source = format!("docker://localhost:5000/{IMAGE}");
     let target = format!("oci:{}:image", copy.display());
-    network.tool("skopeo", &["copy", "-q", "--src-tls-verify=false", "--src-creds=user:secret", &source, &target]);
+    network.tool(
+        "skopeo",
+        &["copy", "-q", "--src-tls-verify=false", "--src-creds=user:secret", &source, &target],
+    );
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = crate::support::Image::read(&copy, directory);
     let files = files();
