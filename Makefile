@@ -35,7 +35,7 @@ lint: ## the part of check that runs nothing: format, clippy, docs
 fmt: ## format the code
 	$(CARGO) fmt
 
-FUZZ_TARGETS := parser expansion ignore archive layer_index manifest image_reference
+FUZZ_TARGETS := parser plan expansion ignore archive layer_index manifest image_reference
 # Seconds per target, for example: make fuzz FUZZ_SECONDS=5
 FUZZ_SECONDS ?= 60
 # What cargo-fuzz passes, without what only nightly compilers take.
@@ -43,18 +43,17 @@ FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=4 \
 	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
 
-fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
+# Targets at a time.
+FUZZ_JOBS ?= 2
+
+fuzz: ## libFuzzer on every parser of foreign input, a minute for each
+	@tests/tools/packages.sh build fuzz
 	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
 	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --locked --release --bins --manifest-path fuzz/Cargo.toml \
 		--target "$$triple" --target-dir "$$target"; \
-	for name in $(FUZZ_TARGETS); do \
-		echo "== $$name"; \
-		mkdir -p "$$target/corpus/$$name" "$$target/artifacts/$$name"; \
-		"$$target/$$triple/release/$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
-			-verbosity=0 -print_final_stats=1 -dict=fuzz/dockerfile.dict -artifact_prefix="$$target/artifacts/$$name/" \
-			"$$target/corpus/$$name"; \
-	done
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
+		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)
 
 bench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked

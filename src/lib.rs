@@ -14,12 +14,14 @@
 //! image; [`exec`] knows the graph and the file trees; the pipeline knows all; [`cli`] knows the request and the
 //! events. The words used throughout are explained in `docs/design.md`.
 
+pub mod bench;
 pub mod cancel;
 pub mod cli;
 pub mod context;
 pub mod dockerfile;
 pub mod event;
 pub mod exec;
+mod git;
 pub mod graph;
 pub mod image;
 pub mod layer;
@@ -28,3 +30,4 @@ pub mod registry;
 pub mod request;
 pub mod rootfs;
 pub mod store;
+mod web;

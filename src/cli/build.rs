@@ -11,21 +11,22 @@ use super::arguments::{certificate, dockerfile_source, key_value, named_context}
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
-use crate::event::Events;
+use crate::context::source::buildx;
+use crate::event::{Events, Trace};
 use crate::exec::sandbox::IsolationChoice;
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
-use crate::request::{BuildRequest, ContextSource, Output};
+use crate::request::{BuildRequest, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub(super) struct BuildArguments {
-    /// Directory with the files that COPY and ADD see
+    /// The files that COPY and ADD see: a directory, a git repository, the address of an archive or `-`
     #[arg(value_name = "CONTEXT")]
-    context: PathBuf,
+    context: String,
     /// The Dockerfile; `-` reads it from standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -59,6 +60,9 @@ pub(super) struct BuildArguments {
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     progress: Progress,
+    /// Write to this file where the time went, as a Chrome trace for Perfetto, and say the gist of it
+    #[arg(long, value_name = "PATH")]
+    trace: Option<PathBuf>,
     /// Write digests as JSON to this file
     #[arg(long, value_name = "PATH")]
     metadata_file: Option<PathBuf>,
@@ -106,9 +110,17 @@ fn image_format(text: &str) -> Result<ImageFormat, String> {
 
 /// Builds; says what came of it.
 pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
-    let events = Events::new(arguments.progress.reporter());
+    let trace = arguments.trace.as_ref().map(|path| (Trace::begin(), path));
+    let reporter = arguments.progress.reporter();
+    let reporter = trace.iter().fold(reporter, |reporter, (trace, _)| trace.reporter(reporter));
+    let events = Events::new(reporter);
     let result = build(arguments, &events);
     events.finish();
+    // A build that failed has a trace too; its own error counts.
+    let result = match trace.map(|(trace, path)| save_trace(&trace, path)) {
+        Some(Err(error)) => result.and(Err(error)),
+        _ => result,
+    };
     match result {
         Ok(result) => {
             if arguments.progress != Progress::Json {
@@ -176,22 +188,25 @@ async fn cancel_on_signal(cancel: Cancel) {
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
 fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+    let context = buildx::parse(&arguments.context).map_err(|error| pipeline::describe(&error))?;
+    if arguments.context == "-" && arguments.file.as_deref() == Some(Path::new("-")) {
+        return Err("standard input cannot be both the build context and the Dockerfile".to_owned());
+    }
     let dockerfile = dockerfile_source(arguments.file.as_deref())?;
     let mut outputs = arguments.outputs.clone();
     if arguments.push && !outputs.contains(&Output::Push) {
         outputs.push(Output::Push);
     }
-    let build_args: BTreeMap<String, String> =
+    let mut build_args: BTreeMap<String, String> =
         arguments.build_args.iter().filter_map(|text| key_value(text)).collect();
     let labels = arguments.labels.iter().map(|text| match text.split_once('=') {
         Some((name, value)) => (name.to_owned(), value.to_owned()),
         None => (text.clone(), String::new()),
     });
     Ok(BuildRequest {
-        context: ContextSource::Directory(arguments.context.clone()),
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
-        source_date_epoch: source_date_epoch(&build_args)?,
+        source_date_epoch: source_date_epoch(&mut build_args)?,
         build_args,
         target: arguments.target.clone(),
         platforms: arguments.platforms.clone(),
@@ -206,7 +221,8 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        store: store(arguments)?,
+        context,
+        ..BuildRequest::new(PathBuf::new(), store(arguments)?)
     })
 }
 
@@ -224,15 +240,20 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
     }
 }
 
-/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
+/// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
+/// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
+fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
-    let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
-    text.filter(|text| !text.is_empty())
-        .map(|text| {
-            text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
-        })
-        .transpose()
+    if !build_args.contains_key(NAME)
+        && let Ok(text) = std::env::var(NAME)
+    {
+        build_args.insert(NAME.to_owned(), text);
+    }
+    let text = build_args.get(NAME).filter(|text| !text.is_empty());
+    text.map(|text| {
+        text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
+    })
+    .transpose()
 }
 
 fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {
@@ -260,6 +281,14 @@ fn write_files(arguments: &BuildArguments, result: &BuildResult) -> Result<(), F
         });
         write_file(path, format!("{metadata:#}\n").as_bytes())?;
     }
+    Ok(())
+}
+
+fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
+    trace
+        .save(path)
+        .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))?;
+    complain(trace.summary().trim_end());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod mounts;
@@ -36,6 +37,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Measure Cooper beside other builders
+    Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
     Registry(registry::RegistryArguments),
 }
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
     }
 }

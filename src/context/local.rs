@@ -35,6 +35,12 @@ pub enum ContextError {
         #[source]
         source: io::Error,
     },
+    /// The context is elsewhere, and what is to be done with it fetches nothing.
+    #[error("the build context `{context}` is not a directory: it is fetched by `cooper build` only")]
+    NotHere {
+        /// What was given.
+        context: String,
+    },
     /// The context is a file.
     #[error("the build context `{}` is not a directory", path.display())]
     NotADirectory {
@@ -59,6 +65,7 @@ impl Context {
     /// mounts ConfigMaps and Secrets (`file -> ..data/file`, `..data -> ..2026_11_22`) is seen through: the files
     /// are plain files, and the kubelet's own names do not exist.
     pub fn load(root: &Path, ignore: &Ignore) -> Result<Self, ContextError> {
+        let _span = tracing::info_span!("list context").entered();
         let failed = |source| ContextError::Read { path: root.to_owned(), source };
         let metadata = std::fs::metadata(root).map_err(failed)?;
         if !metadata.is_dir() {

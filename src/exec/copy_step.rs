@@ -8,6 +8,7 @@ use super::contents::Contents;
 use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::error::StepError;
 use super::layers::ImageLayer;
+use super::left_out;
 use super::result::FileSystem;
 use super::solve::{Solver, input};
 use super::writing::NewLayer;
@@ -311,6 +312,7 @@ impl Solver {
         if let Some(digest) = digests().get(&known) {
             return Ok(*digest);
         }
+        let _span = tracing::info_span!("digest").entered();
         let context = self.context(selection.context_name.as_ref())?;
         let mut file = context.open(path)?;
         let mut hasher = Hasher::new();
@@ -334,8 +336,14 @@ impl Solver {
         placed: &[copy::Placed],
         contents: &Contents<'_>,
     ) -> Result<ImageLayer, StepError> {
+        let _span = tracing::info_span!("write layer").entered();
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
-        contents.write(placed, &mut tar)?;
+        let ignored = &self.settings().ignored_paths;
+        if ignored.is_empty() {
+            contents.write(placed, &mut tar)?;
+        } else {
+            contents.write(&left_out::kept(placed, ignored), &mut tar)?;
+        }
         tar.finish()?.finish()
     }
 }

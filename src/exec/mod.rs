@@ -15,6 +15,7 @@ mod download;
 mod error;
 mod index_slot;
 mod layers;
+mod left_out;
 mod listing;
 mod mounts;
 mod result;
@@ -22,6 +23,7 @@ mod rootfs_pool;
 mod run;
 pub mod sandbox;
 mod solve;
+mod squash;
 mod writing;
 
 pub use download::DownloadError;
@@ -31,3 +33,4 @@ pub use mounts::{AgentSource, MountError, SecretSource, SecretValue, Supplies, S
 pub use result::{FileSystem, StepRecord};
 pub use run::Runner;
 pub use solve::{Clock, Solution, Solver, SolverSettings};
+pub use squash::squash;

@@ -15,13 +15,14 @@ use super::result::{FileSystem, StepRecord};
 use super::run::Runner;
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::event::{ActivityKind, Events};
+use crate::context::fetch::Fetcher;
+use crate::event::{ActivityKind, Events, Subject};
 use crate::graph::{
     BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
     WorkingDirectoryStep,
 };
 use crate::image::Time;
-use crate::layer::Digest;
+use crate::layer::{Digest, Encoding};
 use crate::rootfs::Owner;
 
 /// The times of a build.
@@ -48,8 +49,12 @@ pub struct SolverSettings {
     pub use_cache: bool,
     /// The build context under `None`, the named ones under their names.
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
+    /// What is left out of layers: absolute paths, with all that is below them.
+    pub ignored_paths: Vec<PathBuf>,
     /// Executes the RUNs.
     pub runner: Runner,
+    /// Gets what ADD adds from elsewhere.
+    pub fetcher: Fetcher,
 }
 
 /// Carries out steps.
@@ -188,7 +193,8 @@ impl Solver {
         key: Digest,
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
-        let activity = self.settings.events.begin(ActivityKind::Step, step.name.clone());
+        let key = self.key_of_form(key);
+        let activity = self.settings.events.begin_about(subject(step), ActivityKind::Step, step.name.clone());
         let slot = Arc::clone(lock(&self.done).entry(key).or_default());
         // Held until the step is done: who has the same one waits for it here.
         let mut done = lock(&slot);
@@ -221,6 +227,19 @@ impl Solver {
         };
         *done = Some((layer.clone(), created));
         Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
+    }
+
+    /// The key of a layer that is written in the form this build wants: the same files may also have been written
+    /// in full, or compressed otherwise. In the usual form it is the step's own.
+    fn key_of_form(&self, key: Digest) -> Digest {
+        let (encoding, ignored) = (self.settings.layers.encoding(), &self.settings.ignored_paths);
+        if encoding == Encoding::default() && ignored.is_empty() {
+            return key;
+        }
+        let mut form = KeyWriter::new("form");
+        form.digest(key).field(format!("{encoding:?}"));
+        form.list(ignored.iter().map(|path| path.as_os_str().as_encoded_bytes()));
+        form.finish()
     }
 
     /// What an earlier build has left of the step with this key.
@@ -277,6 +296,12 @@ impl Clock {
     pub(super) fn write_to(self, key: &mut KeyWriter) {
         key.optional(self.epoch.map(i64::to_be_bytes));
     }
+}
+
+/// What is said of a step: its instruction, without the stage it is in.
+fn subject(step: &Step) -> Subject {
+    let text = step.name.split_once("] ").map_or(step.name.as_str(), |(_, text)| text);
+    Subject::Instruction { text: text.to_owned(), executes: matches!(step.operation, Operation::Run(_)) }
 }
 
 /// The steps whose results a step needs.

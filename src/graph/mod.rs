@@ -96,6 +96,24 @@ pub struct CopyStep {
     pub unpack_local: bool,
 }
 
+impl CopyStep {
+    /// A step that adds nothing yet, to `/`.
+    fn into_root(parent: StepId) -> Self {
+        Self {
+            parent,
+            sources: Vec::new(),
+            destination: PathBuf::from("/"),
+            into_directory: true,
+            owner: None,
+            mode: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack_local: false,
+        }
+    }
+}
+
 /// A value and where it was written.
 #[derive(Debug, Clone)]
 pub struct Located<T> {

@@ -75,7 +75,7 @@ impl Pages<'_> {
     ) -> Result<Vec<String>, RegistryError> {
         let host = &self.endpoint.host;
         let during = |problem: Problem| problem.during(&self.operation);
-        let mut url = host.url(path).map_err(during)?;
+        let mut url = host.url(path).await.map_err(during)?;
         url.query_pairs_mut().append_pair("n", PAGE);
         let mut names = Vec::new();
         loop {

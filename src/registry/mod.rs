@@ -43,6 +43,7 @@ mod outgoing;
 mod registries;
 mod repository;
 mod retry;
+mod scheme;
 mod session;
 mod settings;
 mod source;

@@ -3,6 +3,7 @@
 mod command_line;
 mod interrupted;
 mod offline;
+mod platforms;
 mod pull;
 mod push;
 mod refused;

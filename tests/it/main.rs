@@ -5,10 +5,12 @@
 mod add;
 mod build;
 mod check;
+mod checklist;
 mod compatibility;
 mod differential;
 mod fuzz;
 mod image;
+mod language;
 mod mounts;
 mod pods;
 mod registry;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need from Debian's (or Ubuntu's) packages, if it is missing:
 #
-#   tests/tools/packages.sh [GROUP...]      groups: build, demo, image, stand-in, tests; without one: all of them
+#   tests/tools/packages.sh [GROUP...]      groups: bench, build, debian, demo, fuzz, stand-in, tests; without one: all of them
 #
 # Quick and silent when everything is there. No service is started, and none is left to start by itself.
 set -euo pipefail
@@ -24,6 +24,13 @@ need_group() {
     case $1 in
         build)
             need cc gcc libc6-dev
+            ;;
+        debian)
+            need mmdebstrap mmdebstrap
+            need umoci umoci
+            ;;
+        fuzz)
+            need c++ g++
             ;;
         demo)
             need docker-registry docker-registry
@@ -48,21 +55,22 @@ need_group() {
             need_group demo
             need_group image
             need_group stand-in
+            need_group debian
             need buildah buildah
             # Newer versions of buildah look for it even when a build shares the host's network.
             [ -x /usr/lib/podman/netavark ] || optional+=(netavark)
             need curl curl
             need jq jq
             need ssh-agent openssh-client
-            # For Cooper's own image: in a network of its own with names, as a pod, and for the other architecture.
-            need ip iproute2
-            need dnsmasq dnsmasq-base
-            need openssl openssl
-            need podman podman
-            need catatonit catatonit
-            need qemu-aarch64-static qemu-user-static
+            need script bsdutils
             ;;
-        *) fail "unknown group '$1': build, demo, image, stand-in, tests" ;;
+        bench)
+            need_group demo
+            need_group stand-in
+            need buildah buildah
+            need mmdebstrap mmdebstrap
+            ;;
+        *) fail "unknown group '$1': bench, build, debian, demo, fuzz, stand-in, tests" ;;
     esac
 }
 

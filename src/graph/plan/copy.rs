@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::stage::{StageState, Text};
-use super::{Origin, Planner};
+use super::{Fault, Origin, Planner};
 use crate::dockerfile::{
     Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, ParseChmodError, RemoteSource,
     Word, expand_heredoc, nearest, parse_chmod,
@@ -35,7 +35,7 @@ impl Planner<'_> {
         copy: &Copy,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let from = match &copy.from {
             None => Files::Context(None),
             Some(word) => self.files_of(state, word, text)?,
@@ -63,7 +63,7 @@ impl Planner<'_> {
         add: &Add,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let copying = Copying {
             keyword: "ADD",
             sources: &add.sources,
@@ -87,7 +87,7 @@ impl Planner<'_> {
         copying: &Copying<'_>,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let chown = copying.chown.map(|word| located(state, word, text)).transpose()?;
         let chmod = copying.chmod.map(|word| located(state, word, text)).transpose()?;
         let mode = chmod
@@ -101,6 +101,7 @@ impl Planner<'_> {
             .transpose()?;
         let checksum =
             copying.checksum.map(|word| plan_checksum(state, word, copying.sources, text)).transpose()?;
+        let chmod_is_absent = chmod.is_none();
         let destination = state.expand(copying.destination, text)?;
         let mut shown: Vec<String> = Vec::new();
         if copying.parents {
@@ -147,7 +148,8 @@ impl Planner<'_> {
             into_directory,
             owner: chown,
             mode,
-            link: copying.link,
+            // As in BuildKit, the modes of what is there already count.
+            link: copying.link && chmod_is_absent,
             parents: copying.parents,
             exclude: copying
                 .exclude
@@ -163,7 +165,7 @@ impl Planner<'_> {
     }
 
     /// Whose files `--from` means: an earlier stage by name or number, a named context, or an image.
-    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Diagnostic> {
+    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Fault> {
         let name = word.text.as_str();
         if self.stage_named(name, state.index).is_none() && self.named_context(name).is_none() {
             if let Ok(index) = name.parse::<usize>() {
@@ -174,12 +176,7 @@ impl Planner<'_> {
         self.files_named(state, name, word, text)
     }
 
-    fn stage_by_number(
-        &mut self,
-        state: &StageState,
-        index: usize,
-        word: &Word,
-    ) -> Result<Files, Diagnostic> {
+    fn stage_by_number(&mut self, state: &StageState, index: usize, word: &Word) -> Result<Files, Fault> {
         if index >= state.index {
             let message = if index == state.index {
                 format!("cannot copy from stage {index}: it is this one")
@@ -189,7 +186,7 @@ impl Planner<'_> {
                     { state.index.saturating_sub(1) }
                 )
             };
-            return Err(Diagnostic::error(Code::UnknownStage, message, word.span));
+            return Err(Diagnostic::error(Code::UnknownStage, message, word.span).into());
         }
         self.stage_files(index)
     }
@@ -219,7 +216,7 @@ impl Planner<'_> {
         name: &str,
         word: &Word,
         text: &Text,
-    ) -> Result<Files, Diagnostic> {
+    ) -> Result<Files, Fault> {
         match self
             .origin(name, state.index, word.span)
             .map_err(|error| self.with_stage_advice(error, word))?
@@ -228,18 +225,15 @@ impl Planner<'_> {
             Origin::Context(name) => Ok(Files::Context(Some(name))),
             Origin::Scratch => Ok(Files::Step(self.push(Operation::Scratch, text.place(word.span), None))),
             Origin::Image(source) => {
-                let platform = state.platform.clone();
-                Ok(Files::Step(self.image_step(source, &platform, text.place(word.span))))
+                // Also where the stage itself is for another platform: only `FROM --platform` says so.
+                let platform = self.request.platform;
+                Ok(Files::Step(self.image_step(source, platform, text.place(word.span))))
             }
         }
     }
 
-    fn stage_files(&mut self, index: usize) -> Result<Files, Diagnostic> {
-        // A mistake in the other stage is reported at its own place.
-        match self.stage(index) {
-            Ok(stage) => Ok(Files::Step(stage.top)),
-            Err(diagnostics) => Err(diagnostics.into_first()),
-        }
+    fn stage_files(&mut self, index: usize) -> Result<Files, Fault> {
+        Ok(Files::Step(self.stage(index).map_err(Fault::Elsewhere)?.top))
     }
 
     fn with_stage_advice(&self, error: Diagnostic, word: &Word) -> Diagnostic {

@@ -58,6 +58,7 @@ pub(super) struct Deflated {
 impl Block {
     /// Deflates the block. The result depends on nothing but the block and the level.
     pub(super) fn deflate(&self, level: u8) -> io::Result<Deflated> {
+        let _span = tracing::info_span!("deflate").entered();
         let (dictionary, data) = self.bytes.split_at(self.dictionary);
         // A compressor that was reset still looks at remains of its last input beyond the end of the present one,
         // which changes its choices: zlib-rs clears all memory only for a new one.
