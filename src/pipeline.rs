@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod image;
 mod inputs;
+mod llb;
 mod push;
 mod retry;
 mod saved;
@@ -24,6 +25,7 @@ pub use check::{Checked, check};
 pub use error::BuildError;
 pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
+pub use llb::{LlbBuild, llb};
 
 use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};

@@ -59,7 +59,7 @@ pub(super) struct BuildArguments {
     no_cache: bool,
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Write to this file where the time went, as a Chrome trace for Perfetto, and say the gist of it
     #[arg(long, value_name = "PATH")]
     trace: Option<PathBuf>,
@@ -128,14 +128,7 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(Failure::Build(error)) => {
-            complain(&error.render(true));
-            ExitCode::from(error.exit_code())
-        }
-        Err(Failure::Other(text)) => {
-            complain(&pipeline::error_line(&text, true));
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(),
     }
 }
 
@@ -148,15 +141,40 @@ pub(super) enum Failure {
     Other(String),
 }
 
+impl Failure {
+    /// Says it; the exit code that goes with it.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Self::Build(error) => {
+                complain(&error.render(true));
+                ExitCode::from(error.exit_code())
+            }
+            Self::Other(text) => {
+                complain(&pipeline::error_line(text, true));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
+    let result = run_with_own_credentials(events, async |environment| {
+        pipeline::build(&request, environment).await
+    })?;
+    write_files(arguments, &result)?;
+    Ok(result)
+}
+
+/// Runs something that builds with the credentials that docker's settings have.
+pub(super) fn run_with_own_credentials<T>(
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let places = CredentialPlaces::from_environment();
     let credentials =
         Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
-    let result =
-        run_pipeline(credentials, events, async |environment| pipeline::build(&request, environment).await)?;
-    write_files(arguments, &result)?;
-    Ok(result)
+    run_pipeline(credentials, events, build)
 }
 
 /// Runs something that builds, until it ends or a signal ends it.
@@ -199,7 +217,7 @@ async fn cancel_on_signal(cancel: Cancel) {
 }
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
-fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
     let context = buildx::parse(&arguments.context).map_err(|error| pipeline::describe(&error))?;
     if arguments.context == "-" && arguments.file.as_deref() == Some(Path::new("-")) {
         return Err("standard input cannot be both the build context and the Dockerfile".to_owned());
@@ -288,7 +306,7 @@ fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes)
         .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
 }
@@ -311,7 +329,7 @@ fn report(arguments: &BuildArguments, result: &BuildResult) {
     }
 }
 
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     say(&mut anstream::stderr(), text);
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod check;
 mod executor;
+mod llb;
 mod mounts;
 mod output;
 mod progress;
@@ -39,6 +40,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// Write a build as BuildKit LLB, for `buildctl build`
+    Llb(Box<llb::LlbArguments>),
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
     if sandbox::is_helper() {
         return sandbox::helper_main();
     }
+    sandbox::forbid_name_modules();
     // Kaniko's programs are links to this one.
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let [name, arguments @ ..] = arguments.as_slice()
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Warmer { arguments } => executor::main(executor::Program::Warmer, &texts(&arguments)),
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Llb(arguments) => llb::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
     }
