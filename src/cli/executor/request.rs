@@ -262,16 +262,18 @@ fn encoding(parsed: &Parsed) -> Result<Encoding, Mistake> {
 
 /// Where the store is, and what is to be removed of it: a store that is only there for the build may go with it.
 fn store(parsed: &Parsed) -> (PathBuf, Option<PathBuf>) {
-    if let Some(store) = std::env::var_os("COOPER_STORE").filter(|store| !store.is_empty()) {
-        return (store.into(), None);
-    }
     let cache = Path::new(parsed.text(&flags::CACHE_DIR));
     if parsed.is_on(&flags::CACHE) && is_writable_directory(cache) {
         return (cache.join(super::warm::STORE), None);
     }
-    let store = Path::new(parsed.text(&flags::KANIKO_DIR)).join(super::warm::STORE);
-    let cleanup = parsed.is_on(&flags::CLEANUP).then(|| store.clone());
-    (store, cleanup)
+    let kaniko = Path::new(parsed.text(&flags::KANIKO_DIR));
+    let named = variable("COOPER_STORE").filter(|store| !store.is_empty()).map(PathBuf::from);
+    let store = match named {
+        Some(store) if !parsed.is_given(&flags::KANIKO_DIR) => store,
+        _ => kaniko.join(super::warm::STORE),
+    };
+    let cleanup = parsed.is_on(&flags::CLEANUP) && store.starts_with(kaniko);
+    (store.clone(), cleanup.then_some(store))
 }
 
 fn is_writable_directory(path: &Path) -> bool {

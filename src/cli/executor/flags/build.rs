@@ -47,7 +47,7 @@ pub(crate) static KANIKO_DIR: Flag =
     Flag::text("kaniko-dir", "Directory for what is only needed while building")
         .default("/kaniko")
         .variable("KANIKO_DIR", Variable::Default)
-        .note("the program stays where it is; `COOPER_STORE` names a store to keep instead");
+        .note("the program stays where it is. If it is not given, `COOPER_STORE` names the place");
 pub(crate) static TAR_PATH: Flag = Flag::text("tar-path", "Write an archive for `docker load` to this file");
 pub(crate) static SINGLE_SNAPSHOT: Flag =
     Flag::switch("single-snapshot", "Make one layer of all that the Dockerfile adds to the base");
