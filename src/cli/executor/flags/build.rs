@@ -60,7 +60,8 @@ pub(crate) static TARGET: Flag = Flag::of(
 );
 pub(crate) static NO_PUSH: Flag =
     Flag::switch("no-push", "Do not push the image").variable("KANIKO_NO_PUSH", Variable::Overrides);
-pub(crate) static NO_PUSH_CACHE: Flag = Flag::switch("no-push-cache", "Do not push results to the cache");
+pub(crate) static NO_PUSH_CACHE: Flag = Flag::switch("no-push-cache", "Do not push results to the cache")
+    .accepted("nothing is pushed to a cache repository yet");
 pub(crate) static CACHE_REPO: Flag = Flag::text(
     "cache-repo",
     "Repository for the cache, or oci:DIRECTORY; `cache` below the first destination if not given",
