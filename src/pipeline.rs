@@ -129,7 +129,7 @@ async fn run(
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
-        runner: Runner::new(request.isolation, helper, supplies),
+        runner: Runner::new(request.isolation, helper, supplies, request.run.clone()),
         fetcher,
     });
     let mut pushes = Pushes::begin(request, layers, events)?;

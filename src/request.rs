@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::source::ContextOrigin;
 pub use crate::context::source::ContextSource;
-use crate::exec::sandbox::IsolationChoice;
+use crate::exec::sandbox::{IsolationChoice, RunSettings};
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
@@ -62,6 +62,8 @@ pub struct BuildRequest {
     pub use_cache: bool,
     /// `--isolation`.
     pub isolation: IsolationChoice,
+    /// `--shm-size`, `--ulimit`, `--emulator`.
+    pub run: RunSettings,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`, by id.
@@ -176,6 +178,7 @@ impl BuildRequest {
             look_up_retries: 0,
             use_cache: true,
             isolation: IsolationChoice::Auto,
+            run: RunSettings::default(),
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
             extra_hosts: Vec::new(),

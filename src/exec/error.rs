@@ -7,10 +7,11 @@ use super::copy::{ArchiveError, CopyError};
 use super::download::DownloadError;
 use super::layers::LayerError;
 use super::mounts::MountError;
-use super::sandbox::SandboxError;
+use super::sandbox::{EmulatorError, SandboxError};
 use crate::context::ContextError;
 use crate::dockerfile::Span;
 use crate::graph::Place;
+use crate::image::Platform;
 use crate::layer::TarError;
 use crate::rootfs::{OwnerError, TreeError};
 use crate::store::StoreError;
@@ -80,6 +81,22 @@ pub enum StepError {
         /// Its exit code; 128 and the signal's number if one killed it.
         code: i32,
     },
+    /// A program is for another architecture, and nobody here executes it.
+    #[error(
+        "`{program}` is for {platform}, which this machine ({}) does not execute: {advice}",
+        Platform::host()
+    )]
+    Foreign {
+        /// The program.
+        program: String,
+        /// What it is for.
+        platform: Platform,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The emulator that was named is none.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
     /// The build was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -16,7 +16,7 @@ pub use key::KeyWriter;
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
-use crate::image::{History, ImageConfig};
+use crate::image::{History, ImageConfig, Platform};
 use crate::layer::Digest;
 
 /// Everything a build has to do for one platform.
@@ -194,6 +194,8 @@ pub struct RunStep {
     pub network: Network,
     /// The host name it sees.
     pub hostname: String,
+    /// What its programs are for.
+    pub platform: Platform,
 }
 
 /// A here-document that is executed as a program.

@@ -15,5 +15,6 @@ mod pods;
 mod registry;
 mod registry_client;
 mod registry_command;
+mod run_settings;
 mod sandbox;
 mod support;

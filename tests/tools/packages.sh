@@ -59,6 +59,7 @@ need_group() {
             need ssh-agent openssh-client
             need newuidmap uidmap
             need setcap libcap2-bin
+            need qemu-aarch64-static qemu-user-static
             need script bsdutils
             ;;
         bench)
