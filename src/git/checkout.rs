@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 
 use super::GitError;
 use super::remote::{Repositories, Resolved, Server, init, protocol};
-use crate::context::source::{CheckoutTimes, GitSource, GitUrl};
+use crate::context::source::{CheckoutTimes, GitSource, GitUrl, Login};
 
 /// How deep submodules may have submodules.
 const MAX_DEPTH: usize = 10;
@@ -233,7 +233,7 @@ fn submodules(
 }
 
 /// The address of a submodule, which may be relative to its parent's.
-fn resolve_url(parent: &GitUrl, address: &str) -> Option<(GitUrl, Option<crate::context::source::Login>)> {
+fn resolve_url(parent: &GitUrl, address: &str) -> Option<(GitUrl, Option<Login>)> {
     if !address.starts_with("./") && !address.starts_with("../") {
         return GitUrl::parse(address).ok();
     }

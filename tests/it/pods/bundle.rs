@@ -13,6 +13,9 @@ use super::binary::binary;
 use super::project::Project;
 use super::variant::{Range, Seccomp, Variant};
 
+/// Names a directory for the pods' files, where the target directory is slow: `/dev/shm`, for example.
+const PLACE: &str = "COOPER_PODS";
+
 /// Where in the pod the service account's token is.
 pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -41,7 +44,8 @@ impl Pod {
 
     /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
     pub(super) fn of(variant: &Variant, project: &Project) -> Self {
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let place = std::env::var_os(PLACE).unwrap_or(env!("CARGO_TARGET_TMPDIR").into());
+        let directory = tempfile::tempdir_in(place).unwrap();
         let name =
             format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
         let pod = Self { directory, name, disk: None };
@@ -328,7 +332,7 @@ fn refusing(rules: &[Value]) -> Value {
 }
 
 /// What the runtimes' default profiles refuse to a root without `SYS_ADMIN`.
-fn runtime_default() -> Value {
+pub(crate) fn runtime_default() -> Value {
     let clone = |flag: u64| {
         json!({ "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
             "args": [{ "index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }] })
