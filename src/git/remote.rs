@@ -233,10 +233,13 @@ impl Resolved {
 /// Makes an empty repository with its `.git`, which reads no configuration but its own.
 pub(super) fn init(directory: &Path) -> gix::Result<gix::Repository> {
     let options = gix::open::Options::isolated().config_overrides([
-        // One thread per processor at most, and no guesses about what is in a pack.
         "core.autocrlf=false",
         "core.symlinks=true",
         "protocol.version=2",
+        // Nobody reads a log of references here, which would name whoever moved them.
+        "core.logAllRefUpdates=false",
+        "user.name=cooper",
+        "user.email=cooper@localhost",
     ]);
     let kind = gix::create::Kind::WithWorktree;
     gix::ThreadSafeRepository::init_opts(directory, kind, gix::create::Options::default(), options)

@@ -49,6 +49,11 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            # As contexts: repositories behind HTTP and SSH, and object stores from other registries of packages.
+            need git git
+            need sshd openssh-server
+            need npm npm
+            need pip3 python3-pip python3-venv
             ;;
         *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
     esac

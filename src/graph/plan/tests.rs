@@ -216,8 +216,11 @@ fn named_contexts_stand_for_images() {
         &copy.sources[0],
         crate::graph::CopyInput::Files { from: crate::graph::Files::Context(Some(name)), .. } if name == "files"
     ));
-    let said = given.refused("FROM files\n");
-    assert!(said.contains("COPY --from=files / /"), "{said}");
+    // As a base it is one layer on nothing.
+    let graph = given.plan("FROM files\n").unwrap();
+    assert!(matches!(graph.steps[0].operation, Operation::Scratch), "{:?}", names(&graph));
+    assert!(matches!(graph.steps[1].operation, Operation::Copy(_)), "{:?}", names(&graph));
+    assert_eq!((graph.result.position(), graph.history.len()), (1, 1));
 }
 
 #[test]
