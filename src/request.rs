@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use crate::exec::sandbox::IsolationChoice;
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
+use crate::layer::{Compression, Encoding};
 use crate::registry::{Hosts, RegistrySettings};
 
 /// A Dockerfile that is longer than this is none.
@@ -43,8 +45,26 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// `--image-format`; the base's if not given.
     pub image_format: Option<ImageFormat>,
+    /// Annotations of the manifests.
+    pub annotations: BTreeMap<String, String>,
+    /// How layers that are made are compressed.
+    pub encoding: Encoding,
+    /// Absolute paths that are left out of the layers that are made, with all that is below them.
+    pub ignored_paths: Vec<PathBuf>,
+    /// Whether all layers that are made become one.
+    pub single_layer: bool,
+    /// Stages to build besides the target; nothing is made of them.
+    pub further_targets: Vec<String>,
+    /// How the image is pushed.
+    pub push: PushPolicy,
+    /// How often looking up a base image that failed is tried again, besides what is tried again of itself.
+    pub look_up_retries: u32,
     /// Whether results of earlier builds may be used.
     pub use_cache: bool,
+    /// Whether those of RUN may.
+    pub use_cached_runs: bool,
+    /// Results of earlier builds that are older than this are not used.
+    pub max_cache_age: Option<Duration>,
     /// `--isolation`.
     pub isolation: IsolationChoice,
     /// `--secret`, by id.
@@ -61,6 +81,18 @@ pub struct BuildRequest {
     pub registries: RegistrySettings,
     /// The store's directory.
     pub store: PathBuf,
+}
+
+/// How an image is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushPolicy {
+    /// How often a push that failed is tried again as a whole, besides what is tried again of itself.
+    pub retries: u32,
+    /// Whether a tag that the registry does not let be overwritten counts as pushed.
+    pub accept_immutable_tags: bool,
+    /// Whether pushing is tried before there is anything to push.
+    pub check_first: bool,
 }
 
 /// Where the Dockerfile is.
@@ -115,6 +147,9 @@ pub enum RequestError {
     /// Two things want standard output.
     #[error("only one output can go to standard output")]
     SeveralToStdout,
+    /// Docker's format has no such layers.
+    #[error("docker's image format has no layers compressed with zstd; use the oci format")]
+    ZstdInDocker,
     /// Some outputs hold one platform only.
     #[error("`{output}` holds one platform; give one `--platform`, or use `--push` or `--output type=oci`")]
     OnePlatformOnly {
@@ -137,7 +172,16 @@ impl BuildRequest {
             tags: Vec::new(),
             outputs: Vec::new(),
             image_format: None,
+            annotations: BTreeMap::new(),
+            encoding: Encoding::default(),
+            ignored_paths: Vec::new(),
+            single_layer: false,
+            further_targets: Vec::new(),
+            push: PushPolicy::default(),
+            look_up_retries: 0,
             use_cache: true,
+            use_cached_runs: true,
+            max_cache_age: None,
             isolation: IsolationChoice::Auto,
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
@@ -155,12 +199,26 @@ impl BuildRequest {
         if let ContextSource::Remote(context) = &self.context
             && let ContextOrigin::Git(source) = &context.origin
             && source.skip_tls_verify
-            && let Hosts::Only(hosts) = &mut settings.skip_tls_verify
         {
             let port = source.url.port.map(|port| format!(":{port}")).unwrap_or_default();
-            hosts.insert(format!("{}{port}", source.url.host));
+            let host = format!("{}{port}", source.url.host);
+            match &mut settings.skip_tls_verify {
+                Hosts::Every => {}
+                Hosts::Only(hosts) => {
+                    hosts.insert(host);
+                }
+                Hosts::AllBut(hosts) => {
+                    hosts.remove(&host);
+                }
+            }
         }
         settings
+    }
+
+    /// Whether there is to be an index even over a single platform: BuildKit's build argument says so.
+    pub fn wants_index(&self) -> bool {
+        let argument = self.build_args.get("BUILDKIT_MULTI_PLATFORM").map(String::as_str);
+        matches!(argument, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
     }
 
     /// Checks what can be checked without looking at anything else.
@@ -171,10 +229,14 @@ impl BuildRequest {
         if let Some(tag) = self.tags.iter().find(|tag| tag.digest().is_some()) {
             return Err(RequestError::TagWithDigest(tag.clone()));
         }
+        if self.encoding.compression() == Compression::Zstd && self.image_format == Some(ImageFormat::Docker)
+        {
+            return Err(RequestError::ZstdInDocker);
+        }
         if self.outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
             return Err(RequestError::SeveralToStdout);
         }
-        if self.platforms.len() > 1 {
+        if self.platforms.len() > 1 || self.wants_index() {
             for output in &self.outputs {
                 let output = match output {
                     Output::Push | Output::Oci(_) => continue,

@@ -63,6 +63,7 @@ impl Context {
     /// mounts ConfigMaps and Secrets (`file -> ..data/file`, `..data -> ..2026_11_22`) is seen through: the files
     /// are plain files, and the kubelet's own names do not exist.
     pub fn load(root: &Path, ignore: &Ignore) -> Result<Self, ContextError> {
+        let _span = tracing::info_span!("list context").entered();
         let failed = |source| ContextError::Read { path: root.to_owned(), source };
         let metadata = std::fs::metadata(root).map_err(failed)?;
         if !metadata.is_dir() {

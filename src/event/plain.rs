@@ -58,7 +58,7 @@ impl<W: Write> State<W> {
             EventKind::Started { .. } => Ok(()),
             EventKind::Note { text } => self.line(None, &format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(None, text),
-            EventKind::Begun { id, activity, name } => {
+            EventKind::Begun { id, activity, name, .. } => {
                 let (activity, name) = (*activity, printable(name));
                 let title = format!("{BOLD}{name}{BOLD:#}");
                 self.running.insert(*id, Running { activity, name, moved: 0 });
@@ -158,6 +158,7 @@ mod tests {
             id: ActivityId(id),
             activity: ActivityKind::Step,
             name: name.to_owned(),
+            subject: crate::event::Subject::Other,
         };
         let ended = |id, outcome| EventKind::Ended { id: ActivityId(id), outcome, duration_ms: 1234 };
         let mut state = State { output: Vec::new(), running: BTreeMap::new(), last: None };

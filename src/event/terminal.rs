@@ -83,7 +83,7 @@ impl Reporter for TerminalReporter {
             EventKind::Started { .. } => {}
             EventKind::Note { text } => self.line(&format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(text),
-            EventKind::Begun { id, activity, name } => {
+            EventKind::Begun { id, activity, name, .. } => {
                 let (activity, name) = (*activity, printable(name));
                 let bar = self.screen.add(ProgressBar::new_spinner().with_style(spinner()));
                 bar.set_prefix(shortened(&name));

@@ -9,6 +9,7 @@ use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::error::StepError;
 use super::git_source::{CheckedOut, GitFiles, GitSourceError};
 use super::layers::ImageLayer;
+use super::left_out;
 use super::result::FileSystem;
 use super::solve::{Solver, input};
 use super::writing::NewLayer;
@@ -352,6 +353,7 @@ impl Solver {
         if let Some(digest) = digests().get(&known) {
             return Ok(*digest);
         }
+        let _span = tracing::info_span!("digest").entered();
         let context = self.context(selection.context_name.as_ref())?;
         let mut file = context.open(path)?;
         let mut hasher = Hasher::new();
@@ -375,8 +377,14 @@ impl Solver {
         placed: &[copy::Placed],
         contents: &Contents<'_>,
     ) -> Result<ImageLayer, StepError> {
+        let _span = tracing::info_span!("write layer").entered();
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
-        contents.write(placed, &mut tar)?;
+        let ignored = &self.settings().ignored_paths;
+        if ignored.is_empty() {
+            contents.write(placed, &mut tar)?;
+        } else {
+            contents.write(&left_out::kept(placed, ignored), &mut tar)?;
+        }
         tar.finish()?.finish()
     }
 }

@@ -12,7 +12,7 @@ use super::listing::Listing;
 use crate::event::{ActivityKind, Events};
 use crate::image::{ImageRef, Layer, RepoName};
 use crate::layer::{
-    Compression, DiffId, Digest, Hashing, LayerIndex, LayerTypeError, TarError, decompress_ahead,
+    Compression, DiffId, Digest, Encoding, Hashing, LayerIndex, LayerTypeError, TarError, decompress_ahead,
 };
 use crate::registry::{Registries, RegistryError, SettingsError};
 use crate::store::{Incoming, Store, StoreError};
@@ -104,6 +104,7 @@ struct Shared {
     store: Arc<Store>,
     registries: Registries,
     events: Events,
+    encoding: Encoding,
     runtime: tokio::runtime::Handle,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
     indexes: Mutex<HashMap<DiffId, Arc<Slot>>>,
@@ -115,18 +116,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Layers {
-    /// The layers of a build that runs in the current tokio runtime.
-    pub fn new(store: Arc<Store>, registries: Registries, events: Events) -> Self {
+    /// The layers of a build that runs in the current tokio runtime. Those that are made get this encoding.
+    pub fn new(store: Arc<Store>, registries: Registries, events: Events, encoding: Encoding) -> Self {
         let runtime = tokio::runtime::Handle::current();
         let shared = Shared {
             store,
             registries,
             events,
+            encoding,
             runtime,
             arriving: Mutex::default(),
             indexes: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// How layers that are made are compressed.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.shared.encoding
     }
 
     /// The store behind.

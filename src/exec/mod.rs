@@ -16,6 +16,7 @@ mod error;
 mod git_source;
 mod index_slot;
 mod layers;
+mod left_out;
 mod listing;
 mod mounts;
 mod result;
@@ -23,6 +24,7 @@ mod rootfs_pool;
 mod run;
 pub mod sandbox;
 mod solve;
+mod squash;
 mod writing;
 
 pub use download::DownloadError;
@@ -33,3 +35,4 @@ pub use mounts::{AgentSource, MountError, SecretSource, SecretValue, Supplies, S
 pub use result::{FileSystem, StepRecord};
 pub use run::Runner;
 pub use solve::{Clock, Solution, Solver, SolverSettings};
+pub use squash::squash;

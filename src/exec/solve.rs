@@ -16,13 +16,13 @@ use super::run::Runner;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::context::fetch::Fetcher;
-use crate::event::{ActivityKind, Events};
+use crate::event::{ActivityKind, Events, Subject};
 use crate::graph::{
     BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
     WorkingDirectoryStep,
 };
 use crate::image::Time;
-use crate::layer::Digest;
+use crate::layer::{Digest, Encoding};
 use crate::rootfs::Owner;
 
 /// The times of a build.
@@ -47,8 +47,14 @@ pub struct SolverSettings {
     pub clock: Clock,
     /// Whether results of earlier builds are used.
     pub use_cache: bool,
+    /// Whether those of RUN are.
+    pub use_cached_runs: bool,
+    /// Results that were made before this are not used.
+    pub oldest: Option<Time>,
     /// The build context under `None`, the named ones under their names.
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
+    /// What is left out of layers: absolute paths, with all that is below them.
+    pub ignored_paths: Vec<PathBuf>,
     /// Executes the RUNs.
     pub runner: Runner,
     /// Gets what ADD adds from elsewhere.
@@ -191,13 +197,14 @@ impl Solver {
         key: Digest,
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
-        let activity = self.settings.events.begin(ActivityKind::Step, step.name.clone());
+        let key = self.key_of_form(key);
+        let activity = self.settings.events.begin_about(subject(step), ActivityKind::Step, step.name.clone());
         let slot = Arc::clone(lock(&self.done).entry(key).or_default());
         // Held until the step is done: who has the same one waits for it here.
         let mut done = lock(&slot);
         let known = match &*done {
             Some(known) => Some(known.clone()),
-            None if self.settings.use_cache => self.kept(key)?,
+            None if self.may_recall(step) => self.kept(key)?,
             None => None,
         };
         let (layer, created) = match known {
@@ -226,10 +233,33 @@ impl Solver {
         Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
     }
 
+    /// Whether a result of an earlier build will do for this step.
+    fn may_recall(&self, step: &Step) -> bool {
+        let is_run = matches!(step.operation, Operation::Run(_));
+        self.settings.use_cache && (self.settings.use_cached_runs || !is_run)
+    }
+
+    /// The key of a layer that is written in the form this build wants: the same files may also have been written
+    /// in full, or compressed otherwise. In the usual form it is the step's own.
+    fn key_of_form(&self, key: Digest) -> Digest {
+        let (encoding, ignored) = (self.settings.layers.encoding(), &self.settings.ignored_paths);
+        if encoding == Encoding::default() && ignored.is_empty() {
+            return key;
+        }
+        let mut form = KeyWriter::new("form");
+        form.digest(key).field(format!("{encoding:?}"));
+        form.list(ignored.iter().map(|path| path.as_os_str().as_encoded_bytes()));
+        form.finish()
+    }
+
     /// What an earlier build has left of the step with this key.
     fn kept(&self, key: Digest) -> Result<Option<Done>, StepError> {
         let store = self.settings.layers.store();
-        let record = store.step::<StepRecord>(key)?.filter(|record| store.has_blob(&record.layer.descriptor));
+        let is_good = |record: &StepRecord| {
+            let is_young = self.settings.oldest.is_none_or(|oldest| record.created >= oldest);
+            is_young && store.has_blob(&record.layer.descriptor)
+        };
+        let record = store.step::<StepRecord>(key)?.filter(is_good);
         Ok(record.map(|StepRecord { layer, created }| (ImageLayer { layer, origin: Origin::Store }, created)))
     }
 
@@ -267,6 +297,12 @@ impl Solver {
 }
 
 impl Clock {
+    /// The moment that was `age` ago, to the second. `None` before the years that can be written.
+    pub fn before(self, age: std::time::Duration) -> Option<Time> {
+        let age = i64::try_from(age.as_secs()).ok()?;
+        Time::from_epoch(self.now.epoch_seconds().checked_sub(age)?).ok()
+    }
+
     /// When something that is made now was made.
     fn created(self) -> Result<Time, StepError> {
         let time = match self.epoch {
@@ -280,6 +316,12 @@ impl Clock {
     pub(super) fn write_to(self, key: &mut KeyWriter) {
         key.optional(self.epoch.map(i64::to_be_bytes));
     }
+}
+
+/// What is said of a step: its instruction, without the stage it is in.
+fn subject(step: &Step) -> Subject {
+    let text = step.name.split_once("] ").map_or(step.name.as_str(), |(_, text)| text);
+    Subject::Instruction { text: text.to_owned(), executes: matches!(step.operation, Operation::Run(_)) }
 }
 
 /// The steps whose results a step needs.

@@ -20,7 +20,7 @@ pub(super) struct NewLayer {
 impl NewLayer {
     pub(super) fn begin(layers: &Layers) -> Result<Self, StepError> {
         let blob = layers.store().begin_blob()?;
-        let writer = LayerWriter::new(blob, Encoding::default()).map_err(StepError::Write)?;
+        let writer = LayerWriter::new(blob, layers.encoding()).map_err(StepError::Write)?;
         Ok(Self { layers: layers.clone(), writer, listing: Listing::begin() })
     }
 
@@ -30,7 +30,12 @@ impl NewLayer {
         let index = self.listing.finish()?;
         let (digest, size) = blob.finish()?;
         self.layers.keep_index(finished.diff_id, index)?;
-        let descriptor = Descriptor::new(MediaType::ImageLayerGzip, digest, size);
+        let media_type = match self.layers.encoding() {
+            Encoding::Uncompressed => MediaType::ImageLayer,
+            Encoding::Gzip { .. } => MediaType::ImageLayerGzip,
+            Encoding::Zstd { .. } => MediaType::ImageLayerZstd,
+        };
+        let descriptor = Descriptor::new(media_type, digest, size);
         let layer = Layer { diff_id: finished.diff_id, descriptor };
         Ok(ImageLayer { layer, origin: Origin::Store })
     }

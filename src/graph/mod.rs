@@ -6,6 +6,7 @@
 
 mod base;
 mod key;
+mod llb;
 mod plan;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use base::{Base, BaseRequest, BaseSource, Bases};
 pub use key::KeyWriter;
+pub use llb::{CONTEXT as LLB_CONTEXT, Llb, LlbError, LlbOptions, llb};
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
 use crate::context::source::GitSource;

@@ -8,7 +8,8 @@ use super::gzip::{self, GzipWriter};
 use super::{Compression, DiffId, Digest, Hasher, Hashing};
 
 /// How the blob of a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Encoding {
     /// Plain tar.
     Uncompressed,

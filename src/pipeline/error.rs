@@ -11,8 +11,8 @@ use crate::context::ContextError;
 use crate::context::fetch::FetchError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
-use crate::graph::BaseSource;
-use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
+use crate::graph::{BaseSource, LlbError};
+use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, RepoName, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
 use crate::store::StoreError;
@@ -103,6 +103,15 @@ pub enum BuildError {
     /// A registry does not take the image.
     #[error(transparent)]
     Push(#[from] RegistryError),
+    /// A registry says beforehand that it would not take the image.
+    #[error("checking push permission for \"{repository}\"")]
+    PushForbidden {
+        /// Where it was to go.
+        repository: RepoName,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// An output cannot be written.
     #[error("cannot write the image to `{}`", path.display())]
     Export {
@@ -112,6 +121,9 @@ pub enum BuildError {
         #[source]
         source: Box<ExportError>,
     },
+    /// The build cannot be written as LLB.
+    #[error(transparent)]
+    Llb(LlbError),
     /// It was cancelled from outside.
     #[error("the build was cancelled")]
     Cancelled,

@@ -9,12 +9,13 @@ use tokio::task::JoinSet;
 
 use super::BuildError;
 use super::image::WholeImage;
-use crate::event::{ActivityKind, Events};
+use super::retry;
+use crate::event::{ActivityKind, Events, Subject};
 use crate::exec::{ImageLayer, Layers, Origin, Solution};
 use crate::graph::Graph;
 use crate::image::{Descriptor, ImageRef, RepoName};
 use crate::registry::{BlobSource, ByteStream, RegistryError, Repository, Uploaded};
-use crate::request::{BuildRequest, Output};
+use crate::request::{BuildRequest, Output, PushPolicy};
 
 /// The pushes of one build.
 pub(super) struct Pushes {
@@ -23,6 +24,7 @@ pub(super) struct Pushes {
     repositories: Vec<Repository>,
     layers: Layers,
     events: Events,
+    policy: PushPolicy,
     /// Layers on their way. Dropping aborts them.
     running: JoinSet<Result<(), BuildError>>,
 }
@@ -41,25 +43,54 @@ impl Pushes {
             .map(|name| layers.registries().repository(name))
             .collect::<Result<Vec<_>, _>>()?;
         let (layers, events, running) = (layers.clone(), events.clone(), JoinSet::new());
-        Ok(Self { tags, repositories, layers, events, running })
+        Ok(Self { tags, repositories, layers, events, policy: request.push, running })
     }
 
-    /// Sends each layer of the image as soon as its step is done.
-    pub(super) fn follow(&mut self, graph: &Graph, solutions: &[Solution]) {
-        for step in graph.chain(graph.result) {
-            let of_registry = |a: &Repository, b: &Repository| a.name().registry() == b.name().registry();
-            for repositories in self.repositories.chunk_by(of_registry) {
+    /// Finds out whether pushing is allowed, where the request wants to know that first.
+    pub(super) async fn check(&self) -> Result<(), BuildError> {
+        if !self.policy.check_first {
+            return Ok(());
+        }
+        let checks = self.repositories.iter().map(|repository| async move {
+            repository.check_push().await.map_err(|source| BuildError::PushForbidden {
+                repository: repository.name().clone(),
+                source: Box::new(source),
+            })
+        });
+        try_join_all(checks).await.map(|_| ())
+    }
+
+    /// Sends each layer of the image as soon as its step is done; only the base's, if the others will become one.
+    pub(super) fn follow(&mut self, graph: &Graph, solutions: &[Solution], single_layer: bool) {
+        let steps = graph.chain(graph.result);
+        for step in steps.into_iter().take(if single_layer { 1 } else { usize::MAX }) {
+            for repositories in self.repositories.chunk_by(of_one_registry) {
                 let solution = solutions[step.position()].clone();
                 let repositories = repositories.to_vec();
                 let (layers, events) = (self.layers.clone(), self.events.clone());
+                let retries = self.policy.retries;
                 self.running.spawn(async move {
                     // A step that fails is reported by who waits for the image.
                     let Ok(solved) = solution.await else { return Ok(()) };
                     let sent = solved
                         .own_layers()
                         .iter()
-                        .map(|layer| spread_layer(&repositories, layer, &layers, &events));
+                        .map(|layer| spread_persistently(retries, &repositories, layer, &layers, &events));
                     try_join_all(sent).await.map(|_| ())
+                });
+            }
+        }
+    }
+
+    /// Sends layers that belong to no step.
+    pub(super) fn send(&mut self, made: &[ImageLayer]) {
+        for layer in made {
+            for repositories in self.repositories.chunk_by(of_one_registry) {
+                let (repositories, layer) = (repositories.to_vec(), layer.clone());
+                let (layers, events) = (self.layers.clone(), self.events.clone());
+                let retries = self.policy.retries;
+                self.running.spawn(async move {
+                    spread_persistently(retries, &repositories, &layer, &layers, &events).await
                 });
             }
         }
@@ -82,7 +113,10 @@ impl Pushes {
         while let Some(ended) = self.running.join_next().await {
             ended??;
         }
-        let documents = self.repositories.iter().map(|repository| send_documents(repository, image));
+        let documents = self
+            .repositories
+            .iter()
+            .map(|repository| retry::persist(self.policy.retries, || send_documents(repository, image)));
         try_join_all(documents).await?;
         Ok(())
     }
@@ -97,10 +131,22 @@ impl Pushes {
         let Some(repository) = self.repositories.iter().find(|found| found.name() == tag.repository()) else {
             return Ok(());
         };
-        let activity = self.events.begin(ActivityKind::Push, format!("push {tag}"));
+        let pinned = ImageRef::by_digest(tag.repository().clone(), image.descriptor.digest).to_string();
+        let subject = Subject::Destination { image: tag.to_string(), pinned };
+        let activity = self.events.begin_about(subject, ActivityKind::Push, format!("push {tag}"));
         let bytes = image.index.as_ref().unwrap_or(&image.platforms[0].manifest_bytes);
         let bytes = Bytes::from(bytes.clone());
-        let put = repository.put_manifest(&tag.selector(), &image.descriptor.media_type, bytes).await;
+        let put = retry::persist(self.policy.retries, || async {
+            let selector = tag.selector();
+            match repository.put_manifest(&selector, &image.descriptor.media_type, bytes.clone()).await {
+                Err(error) if self.policy.accept_immutable_tags && error.is_immutable_tag() => {
+                    self.events.note(format!("Immutable tag error ignored for {tag}"));
+                    Ok(())
+                }
+                put => put.map(|_| ()),
+            }
+        });
+        let put = put.await;
         activity.end_with(&put);
         put?;
         Ok(())
@@ -119,6 +165,21 @@ async fn send_documents(repository: &Repository, image: &WholeImage) -> Result<(
         }
     }
     Ok(())
+}
+
+fn of_one_registry(a: &Repository, b: &Repository) -> bool {
+    a.name().registry() == b.name().registry()
+}
+
+/// [`spread_layer`], again where it failed.
+async fn spread_persistently(
+    retries: u32,
+    repositories: &[Repository],
+    layer: &ImageLayer,
+    layers: &Layers,
+    events: &Events,
+) -> Result<(), BuildError> {
+    retry::persist(retries, || spread_layer(repositories, layer, layers, events)).await
 }
 
 /// Makes sure that the repositories, all of one registry, have a layer: one is sent it, the others take it from there.

@@ -3,6 +3,7 @@
 pub(crate) mod beneath;
 pub(crate) mod diff;
 pub mod glob;
+pub(crate) mod owner;
 pub(crate) mod remove;
 mod tree;
 pub(crate) mod unpack;

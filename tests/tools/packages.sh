@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need from Debian's (or Ubuntu's) packages, if it is missing:
 #
-#   tests/tools/packages.sh [GROUP...]      groups: build, demo, stand-in, tests; without one: all of them
+#   tests/tools/packages.sh [GROUP...]      groups: bench, build, debian, demo, fuzz, stand-in, tests; without one: all of them
 #
 # Quick and silent when everything is there. No service is started, and none is left to start by itself.
 set -euo pipefail
@@ -25,6 +25,13 @@ need_group() {
         build)
             need cc gcc libc6-dev
             ;;
+        debian)
+            need mmdebstrap mmdebstrap
+            need umoci umoci
+            ;;
+        fuzz)
+            need c++ g++
+            ;;
         demo)
             need docker-registry docker-registry
             need htpasswd apache2-utils
@@ -43,6 +50,7 @@ need_group() {
         tests)
             need_group demo
             need_group stand-in
+            need_group debian
             need buildah buildah
             # Newer versions of buildah look for it even when a build shares the host's network.
             [ -x /usr/lib/podman/netavark ] || optional+=(netavark)
@@ -52,10 +60,18 @@ need_group() {
             # As contexts: repositories behind HTTP and SSH, and object stores from other registries of packages.
             need git git
             need sshd openssh-server
-            need npm npm
             need pip3 python3-pip python3-venv
+            need newuidmap uidmap
+            need setcap libcap2-bin
+            need script bsdutils
             ;;
-        *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
+        bench)
+            need_group demo
+            need_group stand-in
+            need buildah buildah
+            need mmdebstrap mmdebstrap
+            ;;
+        *) fail "unknown group '$1': bench, build, debian, demo, fuzz, stand-in, tests" ;;
     esac
 }
 

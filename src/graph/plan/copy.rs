@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::stage::{StageState, Text};
-use super::{Origin, Planner};
+use super::{Fault, Origin, Planner};
 use crate::context::source::{GitSource, is_commit_prefix};
 use crate::dockerfile::{
     Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, ParseChmodError, RemoteSource,
@@ -37,7 +37,7 @@ impl Planner<'_> {
         copy: &Copy,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let from = match &copy.from {
             None => Files::Context(None),
             Some(word) => self.files_of(state, word, text)?,
@@ -66,7 +66,7 @@ impl Planner<'_> {
         add: &Add,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let copying = Copying {
             keyword: "ADD",
             sources: &add.sources,
@@ -91,7 +91,7 @@ impl Planner<'_> {
         copying: &Copying<'_>,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let chown = copying.chown.map(|word| located(state, word, text)).transpose()?;
         let chmod = copying.chmod.map(|word| located(state, word, text)).transpose()?;
         let mode = chmod
@@ -105,6 +105,7 @@ impl Planner<'_> {
             .transpose()?;
         let checksum =
             copying.checksum.map(|word| plan_checksum(state, word, copying.sources, text)).transpose()?;
+        let chmod_is_absent = chmod.is_none();
         let destination = state.expand(copying.destination, text)?;
         let mut shown: Vec<String> = Vec::new();
         if copying.parents {
@@ -155,7 +156,8 @@ impl Planner<'_> {
             into_directory,
             owner: chown,
             mode,
-            link: copying.link,
+            // As in BuildKit, the modes of what is there already count.
+            link: copying.link && chmod_is_absent,
             parents: copying.parents,
             exclude: copying
                 .exclude
@@ -171,7 +173,7 @@ impl Planner<'_> {
     }
 
     /// Whose files `--from` means: an earlier stage by name or number, a named context, or an image.
-    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Diagnostic> {
+    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Fault> {
         let name = word.text.as_str();
         if self.stage_named(name, state.index).is_none() && self.named_context(name).is_none() {
             if let Ok(index) = name.parse::<usize>() {
@@ -182,12 +184,7 @@ impl Planner<'_> {
         self.files_named(state, name, word, text)
     }
 
-    fn stage_by_number(
-        &mut self,
-        state: &StageState,
-        index: usize,
-        word: &Word,
-    ) -> Result<Files, Diagnostic> {
+    fn stage_by_number(&mut self, state: &StageState, index: usize, word: &Word) -> Result<Files, Fault> {
         if index >= state.index {
             let message = if index == state.index {
                 format!("cannot copy from stage {index}: it is this one")
@@ -197,7 +194,7 @@ impl Planner<'_> {
                     { state.index.saturating_sub(1) }
                 )
             };
-            return Err(Diagnostic::error(Code::UnknownStage, message, word.span));
+            return Err(Diagnostic::error(Code::UnknownStage, message, word.span).into());
         }
         self.stage_files(index)
     }
@@ -227,7 +224,7 @@ impl Planner<'_> {
         name: &str,
         word: &Word,
         text: &Text,
-    ) -> Result<Files, Diagnostic> {
+    ) -> Result<Files, Fault> {
         match self
             .origin(name, state.index, word.span)
             .map_err(|error| self.with_stage_advice(error, word))?
@@ -236,18 +233,15 @@ impl Planner<'_> {
             Origin::Context(name) => Ok(Files::Context(Some(name))),
             Origin::Scratch => Ok(Files::Step(self.push(Operation::Scratch, text.place(word.span), None))),
             Origin::Image(source) => {
-                let platform = state.platform.clone();
-                Ok(Files::Step(self.image_step(source, &platform, text.place(word.span))))
+                // Also where the stage itself is for another platform: only `FROM --platform` says so.
+                let platform = self.request.platform;
+                Ok(Files::Step(self.image_step(source, platform, text.place(word.span))))
             }
         }
     }
 
-    fn stage_files(&mut self, index: usize) -> Result<Files, Diagnostic> {
-        // A mistake in the other stage is reported at its own place.
-        match self.stage(index) {
-            Ok(stage) => Ok(Files::Step(stage.top)),
-            Err(diagnostics) => Err(diagnostics.into_first()),
-        }
+    fn stage_files(&mut self, index: usize) -> Result<Files, Fault> {
+        Ok(Files::Step(self.stage(index).map_err(Fault::Elsewhere)?.top))
     }
 
     fn with_stage_advice(&self, error: Diagnostic, word: &Word) -> Diagnostic {

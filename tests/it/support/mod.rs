@@ -4,6 +4,7 @@
 mod base;
 mod debian_registry;
 mod image;
+mod mounted;
 mod repository;
 mod sample_app;
 mod served;
@@ -16,6 +17,7 @@ use std::process::{Command, Output, Stdio};
 pub(crate) use base::{base_layout, small_base_layout};
 pub(crate) use debian_registry::DebianRegistry;
 pub(crate) use image::{FileState, Image, list};
+pub(crate) use mounted::Mounted;
 pub(crate) use repository::{Repositories, WorkingCopy};
 pub(crate) use sample_app::{node_layout, sample_app};
 pub(crate) use served::Served;
