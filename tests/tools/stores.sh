@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs a stand-in for an object store in the foreground, on loopback:
 #
-#   tests/tools/stores.sh s3|google|azure PORT DIRECTORY
+#   tests/tools/stores.sh s3|azure PORT DIRECTORY
 #
-# s3 is moto, google is gcp-storage-emulator (both from PyPI), azure is azurite (from npm). They are installed on first use, into
-# target/test-tools, and keep their data in DIRECTORY or in memory.
+# s3 is moto (from PyPI), azure is azurite (from npm). They are installed on first use, into target/test-tools, and keep their data
+# in DIRECTORY or in memory.
 set -euo pipefail
 
 kind=$1 port=$2 directory=$3
@@ -29,10 +29,6 @@ case $kind in
     s3)
         once moto python_packages moto 'moto[server]==5.1.*'
         exec "$tools/moto/bin/moto_server" -H 127.0.0.1 -p "$port"
-        ;;
-    google)
-        once google python_packages google gcp-storage-emulator setuptools
-        exec "$tools/google/bin/gcp-storage-emulator" start --host=127.0.0.1 --port="$port" --in-memory
         ;;
     azure)
         once azurite npm install --silent --no-audit --no-fund --prefix "$tools/azurite" azurite@3
