@@ -118,7 +118,7 @@ pub enum StepError {
         span: Span,
     },
     /// A named context that was not given.
-    #[error("there is no build context `{name}`")]
+    #[error("there is no build context{}", if name.is_empty() { ": the build was given a Dockerfile and no files".to_owned() } else { format!(" `{name}`") })]
     NoContext {
         /// Its name.
         name: String,
