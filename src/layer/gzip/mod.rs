@@ -31,9 +31,10 @@ const HELD_BLOCKS: usize = 2;
 /// The most that can be asked of the compressor.
 const MAX_LEVEL: u8 = 9;
 
-/// What is chosen unless asked otherwise: 2 to 3 % larger than zlib's level 6, and a quarter faster than level 6
-/// of the compressor used here, which is 1 % larger.
-pub(super) const DEFAULT_LEVEL: u8 = 4;
+/// What is chosen unless asked otherwise. Measured on programs and on text, it makes 1 to 3 % more than Go's default
+/// level, which BuildKit uses, and 5 to 10 % less than Go's quickest, which Kaniko uses. Level 4 makes 2 % less and takes
+/// a third longer; level 2 makes 3 to 5 % more and takes a fifth less.
+pub(super) const DEFAULT_LEVEL: u8 = 3;
 
 /// The header of RFC 1952: deflate, no name, time 0, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
