@@ -35,7 +35,7 @@ lint: ## the part of check that runs nothing: format, clippy, docs
 fmt: ## format the code
 	$(CARGO) fmt
 
-FUZZ_TARGETS := parser plan expansion ignore archive layer_index manifest image_reference
+FUZZ_TARGETS := parser plan expansion context ignore archive layer_index manifest image_reference
 # Seconds per target, for example: make fuzz FUZZ_SECONDS=5
 FUZZ_SECONDS ?= 60
 # What cargo-fuzz passes, without what only nightly compilers take.
@@ -50,7 +50,7 @@ fuzz: ## libFuzzer on every parser of foreign input, a minute for each
 	@tests/tools/packages.sh build fuzz
 	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
 	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --locked --release --bins --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
 		--target "$$triple" --target-dir "$$target"; \
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
 		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)

@@ -57,6 +57,8 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need newuidmap uidmap
+            need setcap libcap2-bin
             need script bsdutils
             ;;
         bench)
