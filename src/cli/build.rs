@@ -159,9 +159,8 @@ impl Failure {
 
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
-    let result = run_with_own_credentials(events, async |environment| {
-        pipeline::build(&request, environment).await
-    })?;
+    let result =
+        run_with_own_credentials(events, async |environment| pipeline::build(&request, environment).await)?;
     write_files(arguments, &result)?;
     Ok(result)
 }

@@ -52,7 +52,8 @@ fn write(arguments: &LlbArguments, events: &Events) -> Result<(), Failure> {
             "`buildctl` sends directories of this machine: fetch the context first, and name its directory";
         return Err(Failure::Other(text.to_owned()));
     }
-    let built = run_with_own_credentials(events, async |environment| pipeline::llb(&request, environment).await)?;
+    let built =
+        run_with_own_credentials(events, async |environment| pipeline::llb(&request, environment).await)?;
     if let Some(path) = &arguments.exporter_file {
         write_file(path, format!("{}\n", exporter(&request, &built)).as_bytes())?;
     }
