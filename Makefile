@@ -8,13 +8,19 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo test check lint fmt bench microbench fuzz clean-test-tools
+.PHONY: help demo image test check lint fmt bench microbench fuzz clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build and push the sample app through a local registry, run it, ask its health
 	@tests/tools/demo.sh
+
+# Where the image is pushed to, for example: make image PUSH=registry.example.com/tools/cooper:0.1.0
+PUSH ?=
+
+image: ## Cooper's own image for amd64 and arm64, built by Cooper; PUSH=NAME:TAG pushes it
+	@PUSH='$(PUSH)' image/make.sh
 
 test: ## install what the tests need from Debian's packages, then run all tests
 	@tests/tools/packages.sh

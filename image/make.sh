@@ -15,8 +15,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 out=${OUT:-${CARGO_TARGET_DIR:-$root/target}/image}
-# Bytes that one platform may take in the registry, without a shell.
-limit=12000000
+# Bytes that one platform may take in the registry, without a shell; empty for any number.
+limit=${LIMIT-12000000}
 
 say() { echo "image: $*" >&2; }
 fail() {
@@ -44,7 +44,7 @@ program() {
 busybox() {
     local architecture=$1 package
     [ ! -x "$out/packages/$architecture/bin/busybox" ] || return 0
-    (cd "$out/packages" && apt-get download -qq "busybox-static:$architecture" >&2) ||
+    (cd "$out/packages" && apt-get download -qq -o APT::Sandbox::User=root "busybox-static:$architecture" >&2) ||
         fail "apt-get could not download busybox-static:$architecture: add the architecture with 'dpkg --add-architecture', then 'apt-get update'"
     package=$(ls "$out/packages"/busybox-static_*_"$architecture".deb)
     dpkg-deb --extract "$package" "$out/packages/$architecture"

@@ -73,6 +73,7 @@ pub fn main() -> ExitCode {
     if sandbox::is_helper() {
         return sandbox::helper_main();
     }
+    sandbox::forbid_name_modules();
     // Kaniko's programs are links to this one.
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let [name, arguments @ ..] = arguments.as_slice()

@@ -12,6 +12,7 @@ mod contexts;
 mod differential;
 mod executor;
 mod fuzz;
+mod image;
 mod language;
 mod mounts;
 mod pods;

@@ -3,14 +3,14 @@
 
 #![expect(clippy::print_stderr, reason = "the matrix is to be read by people")]
 
-mod binary;
-mod bundle;
+pub(crate) mod binary;
+pub(crate) mod bundle;
 mod faults;
 mod layers;
 mod matrix;
 mod mounts;
 mod project;
-mod variant;
+pub(crate) mod variant;
 
 use std::fmt::Write as _;
 use std::fs;

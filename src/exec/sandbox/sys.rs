@@ -106,6 +106,30 @@ pub(super) fn raise_loopback() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Keeps the C library from loading modules for names of hosts and users.
+///
+/// A static glibc has what it needs for files and DNS. For whatever else `/etc/nsswitch.conf` names it loads a library
+/// from `/lib`: in a pod whose `/` is an image for the time of a RUN (`in-place`) that would be the image's code, in the
+/// builder. To be called before there is a second thread.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+pub(super) fn forbid_name_modules() {
+    unsafe extern "C" {
+        // See glibc, `nss/nss.h`.
+        fn __nss_configure_lookup(
+            database: *const libc::c_char,
+            services: *const libc::c_char,
+        ) -> libc::c_int;
+    }
+    for (database, services) in [(c"hosts", c"files dns"), (c"passwd", c"files"), (c"group", c"files")] {
+        // SAFETY: both are zero-terminated texts that live for ever. Both names are known, so it does not fail.
+        unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
+    }
+}
+
+/// Other C libraries load nothing, and a dynamic one is not for pods.
+#[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+pub(super) fn forbid_name_modules() {}
+
 /// A system call that waits for an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Notification {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 const GIVEN: &str = "COOPER_STATIC";
 
 /// The static program; built (some minutes the first time, in a directory of its own) unless it is given.
-pub(super) fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| std::env::var_os(GIVEN).map_or_else(build, PathBuf::from))
 }

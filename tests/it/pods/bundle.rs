@@ -332,7 +332,7 @@ fn refusing(rules: &[Value]) -> Value {
 }
 
 /// What the runtimes' default profiles refuse to a root without `SYS_ADMIN`.
-fn runtime_default() -> Value {
+pub(crate) fn runtime_default() -> Value {
     let clone = |flag: u64| {
         json!({ "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
             "args": [{ "index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }] })

@@ -1,7 +1,7 @@
 //! The pods that clusters make, as far as a RUN is concerned.
 
 /// The capabilities of root, by default, under CRI-O.
-pub(super) const CRIO: &[&str] =
+pub(crate) const CRIO: &[&str] =
     &["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL"];
 
 /// The same under containerd and Docker.
