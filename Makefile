@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo image test check lint fmt bench fuzz clean-test-tools
+.PHONY: help demo image test check lint fmt bench microbench fuzz clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ lint: ## the part of check that runs nothing: format, clippy, docs
 fmt: ## format the code
 	$(CARGO) fmt
 
-FUZZ_TARGETS := parser plan expansion ignore archive layer_index manifest image_reference
+FUZZ_TARGETS := parser plan expansion context ignore archive layer_index manifest image_reference
 # Seconds per target, for example: make fuzz FUZZ_SECONDS=5
 FUZZ_SECONDS ?= 60
 # What cargo-fuzz passes, without what only nightly compilers take.
@@ -56,13 +56,39 @@ fuzz: ## libFuzzer on every parser of foreign input, a minute for each
 	@tests/tools/packages.sh build fuzz
 	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
 	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
-	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --locked --release --bins --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
 		--target "$$triple" --target-dir "$$target"; \
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
 		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)
 
-bench: ## criterion benches of the hot paths
+microbench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked
+
+# Where kaniko-VERSION, buildctl and buildkitd are, for example: make bench PEERS=/opt/peers
+PEERS ?=
+# Where the base images are, or are put.
+BENCH_BASES ?= $${CARGO_TARGET_DIR:-target}/bench/bases
+# What the targets need; BENCH_CASES= measures every case with every builder, each cold, warm and cached.
+BENCH_CASES ?= sample=cold sample=warm,kept@cooper,buildkit,buildah sample=cached@cooper,buildkit,kaniko-1.28 \
+	copy=edited@cooper,buildkit,kaniko-1.28 debian=cold@cooper,buildkit,kaniko-1.28 \
+	files=cold@cooper,buildkit,kaniko-1.28 large=cold@cooper,kaniko-1.28 \
+	stages=cold@cooper,buildkit layers=cold@cooper,buildkit
+BENCH_RUNS ?= 5
+
+bench: ## Cooper beside Buildah, and beside Kaniko and BuildKit where PEERS has them: writes docs/benchmarks.md
+	@tests/tools/packages.sh bench
+	$(CARGO) build --release --locked --bin cooper
+	@target="$${CARGO_TARGET_DIR:-target}"; bases="$(BENCH_BASES)"; \
+	tests/tools/bench-bases.sh "$$bases" "$$target/release/cooper"; \
+	arguments=(); \
+	for case in $(BENCH_CASES); do arguments+=(--case "$$case"); done; \
+	for kaniko in $(PEERS)/kaniko-*; do \
+		[ ! -x "$$kaniko" ] || arguments+=(--kaniko "$${kaniko##*/kaniko-}=$$kaniko"); \
+	done; \
+	[ ! -x "$(PEERS)/buildkitd" ] || arguments+=(--buildkitd "$(PEERS)/buildkitd" --buildctl "$(PEERS)/buildctl"); \
+	"$$target/release/cooper" bench --runs $(BENCH_RUNS) --buildah buildah "$${arguments[@]}" \
+		--bases "$$bases" --work "$$target/bench/work" --notes docs/benchmarks-notes.md \
+		--json "$$target/bench/report.json" --html "$$target/bench/report.html" --markdown docs/benchmarks.md
 
 clean-test-tools: ## forget the stand-in base image and what it was made from
 	rm -rf "$${CARGO_TARGET_DIR:-target}/test-tools"

@@ -10,8 +10,11 @@ mod error;
 mod export;
 mod image;
 mod inputs;
+mod llb;
 mod push;
 mod retry;
+mod saved;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +25,7 @@ pub use check::{Checked, check};
 pub use error::BuildError;
 pub(crate) use error::error_line;
 use futures_util::future::try_join_all;
+pub use llb::{LlbBuild, llb};
 
 use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};
@@ -40,6 +44,8 @@ use bases::Resolver;
 use image::{BuiltImage, Style, assemble};
 use inputs::{FetchedInputs, Inputs};
 use push::Pushes;
+pub use saved::{PushSaved, push_saved};
+pub use warm::warm;
 
 /// What a build yields.
 #[derive(Debug, Clone)]
@@ -127,6 +133,8 @@ async fn run(
         cancel: cancel.clone(),
         clock,
         use_cache: request.use_cache,
+        use_cached_runs: request.use_cached_runs,
+        oldest: request.max_cache_age.and_then(|age| clock.before(age)),
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
         runner: Runner::new(request.isolation, helper, supplies),
@@ -171,7 +179,7 @@ async fn run(
     })
 }
 
-/// Plans until every base image that planning asks for is known.
+/// Plans, and has the steps carried out as they are waited for.
 async fn plan_platform(
     request: &BuildRequest,
     target: Option<&str>,
@@ -180,6 +188,20 @@ async fn plan_platform(
     solver: &Arc<Solver>,
     platform: &Platform,
 ) -> Result<PlatformBuild, BuildError> {
+    let (graph, bases) = plan_graph(request, target, inputs, resolver, platform).await?;
+    let (graph, bases) = (Arc::new(graph), Arc::new(bases));
+    let solutions = solver.solve(&graph, &bases);
+    Ok(PlatformBuild { graph, bases, solutions })
+}
+
+/// Plans until every base image that planning asks for is known.
+async fn plan_graph(
+    request: &BuildRequest,
+    target: Option<&str>,
+    inputs: &Inputs,
+    resolver: &Resolver<'_>,
+    platform: &Platform,
+) -> Result<(Graph, Bases), BuildError> {
     let build_platform = Platform::host();
     let mut bases = Bases::new();
     let graph = loop {
@@ -204,9 +226,26 @@ async fn plan_platform(
         }
     };
     inputs.check_bases(&graph, &bases, resolver.events())?;
-    let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
-    let solutions = solver.solve(&graph, &bases);
-    Ok(PlatformBuild { graph, bases, solutions })
+    Ok((*graph, bases))
+}
+
+/// The steps that a build would have, by name, in an order in which they could be done. Base images are looked up;
+/// nothing else is fetched, run or pushed.
+pub async fn outline(request: &BuildRequest, environment: Environment) -> Result<Vec<String>, BuildError> {
+    request.validate()?;
+    let Environment { credentials, events, .. } = environment;
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registry_settings(), credentials)?;
+    let layers = Layers::new(store, registries, events.clone(), request.encoding);
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, &events)?;
+    let resolver = Resolver::new(&layers, &events, request);
+    let platform = request.platforms.first().cloned().unwrap_or_else(Platform::host);
+    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
+    Ok(graph.steps.into_iter().map(|step| step.name).collect())
 }
 
 /// Waits for the steps of the image, and makes its config and manifest. Gives with it the layers that belong to no

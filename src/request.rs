@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,10 @@ pub struct BuildRequest {
     pub look_up_retries: u32,
     /// Whether results of earlier builds may be used.
     pub use_cache: bool,
+    /// Whether those of RUN may.
+    pub use_cached_runs: bool,
+    /// Results of earlier builds that are older than this are not used.
+    pub max_cache_age: Option<Duration>,
     /// `--isolation`.
     pub isolation: IsolationChoice,
     /// `--secret`, by id.
@@ -175,6 +180,8 @@ impl BuildRequest {
             push: PushPolicy::default(),
             look_up_retries: 0,
             use_cache: true,
+            use_cached_runs: true,
+            max_cache_age: None,
             isolation: IsolationChoice::Auto,
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
@@ -192,10 +199,18 @@ impl BuildRequest {
         if let ContextSource::Remote(context) = &self.context
             && let ContextOrigin::Git(source) = &context.origin
             && source.skip_tls_verify
-            && let Hosts::Only(hosts) = &mut settings.skip_tls_verify
         {
             let port = source.url.port.map(|port| format!(":{port}")).unwrap_or_default();
-            hosts.insert(format!("{}{port}", source.url.host));
+            let host = format!("{}{port}", source.url.host);
+            match &mut settings.skip_tls_verify {
+                Hosts::Every => {}
+                Hosts::Only(hosts) => {
+                    hosts.insert(host);
+                }
+                Hosts::AllBut(hosts) => {
+                    hosts.remove(&host);
+                }
+            }
         }
         settings
     }

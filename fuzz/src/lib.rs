@@ -8,6 +8,8 @@ use std::io::Read;
 use std::path::{Component, Path};
 
 use cooper::context::ignore::Ignore;
+use cooper::context::source::kaniko::KanikoOptions;
+use cooper::context::source::{GitSource, buildx, kaniko};
 use cooper::dockerfile::{
     Escape, LintOptions, RemoteSource, Source, Span, Word, expand, expand_heredoc, expand_words, lint, parse,
     parse_chmod, parse_duration, parse_onbuild, parse_partly, parse_port_spec, parse_signal,
@@ -103,6 +105,17 @@ pub fn expansion(data: &[u8]) {
     let _ = parse_port_spec(&text);
     let _ = parse_signal(&text);
     let _ = RemoteSource::of(&text);
+}
+
+/// Where a build context is: a git repository or another address, as `docker buildx` and as Kaniko write them.
+pub fn context(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(git) = GitSource::parse(&text) {
+        let directory = git.subdirectory.unwrap_or_default();
+        assert!(directory.components().all(|part| matches!(part, Component::Normal(_))), "{directory:?}");
+    }
+    let _ = buildx::parse(&text);
+    let _ = kaniko::parse(&text, &KanikoOptions::default());
 }
 
 /// A `.dockerignore`; the first line is a path to be looked up.

@@ -10,7 +10,7 @@ use super::case::{Case, Mode};
 use super::compare::{self, Appearance};
 use super::measure::measure;
 use super::registry::Registry;
-use super::report::{BuilderInfo, Machine, Measurement, Report, Row, Sample};
+use super::report::{BuilderInfo, Machine, Measurement, Report, Row, Sample, Unmeasured};
 use super::selection::Selection;
 use crate::image::{Layout, Platform};
 
@@ -62,11 +62,16 @@ pub fn bench(request: &BenchRequest) -> Result<Report, BenchError> {
     }
     let registry = Registry::start(&work.join("registry"))?;
     let mut bench = Bench { request, work, builders, registry, measurements: Vec::new() };
+    let mut unmeasured = Vec::new();
     for selection in &request.selections {
-        bench.case(selection)?;
+        // What was measured before is worth a report.
+        if let Err(error) = bench.case(selection) {
+            say(&format!("{}: {}", selection.case, chain(&error)));
+            unmeasured.push(Unmeasured { case: selection.case, reason: chain(&error) });
+        }
     }
     let Bench { measurements, .. } = bench;
-    Ok(Report::new(Machine::find(), request.runs, infos, measurements))
+    Ok(Report::new(Machine::find(), request.runs, infos, measurements, unmeasured))
 }
 
 /// Finds the builders; those that are not there are named with the reason.
@@ -252,8 +257,9 @@ impl Bench<'_> {
                     (Some(ours), Some(theirs)) if builder > 0 => Some(ours.differences(theirs)),
                     _ => None,
                 };
-                let failure = turn.failure.take();
-                rows.push(Row { builder: name, samples, absent: failure, image_bytes, differences });
+                let absent = turn.failure.take();
+                let has_failed = absent.is_some();
+                rows.push(Row { builder: name, samples, absent, has_failed, image_bytes, differences });
             }
         }
         self.measurements.push(Measurement { case, mode, rows });

@@ -1,5 +1,6 @@
 //! Values on command lines.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,22 @@ pub(super) fn key_value(text: &str) -> Option<(String, String)> {
         Some((key, value)) => Some((key.to_owned(), value.to_owned())),
         None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
     }
+}
+
+/// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
+/// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
+pub(super) fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    if !build_args.contains_key(NAME)
+        && let Ok(text) = std::env::var(NAME)
+    {
+        build_args.insert(NAME.to_owned(), text);
+    }
+    let text = build_args.get(NAME).filter(|text| !text.is_empty());
+    text.map(|text| {
+        text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
+    })
+    .transpose()
 }
 
 /// `HOST=PEM` of `--registry-certificate`.

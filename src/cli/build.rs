@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::arguments::{certificate, dockerfile_source, key_value, named_context, source_date_epoch};
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -59,7 +59,7 @@ pub(super) struct BuildArguments {
     no_cache: bool,
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Write to this file where the time went, as a Chrome trace for Perfetto, and say the gist of it
     #[arg(long, value_name = "PATH")]
     trace: Option<PathBuf>,
@@ -128,29 +128,60 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(Failure::Build(error)) => {
-            complain(&error.render(true));
-            ExitCode::from(error.exit_code())
-        }
-        Err(Failure::Other(text)) => {
-            complain(&pipeline::error_line(&text, true));
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(),
     }
 }
 
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
+    /// The build failed.
     Build(Box<BuildError>),
+    /// This.
     Other(String),
+}
+
+impl Failure {
+    /// Says it; the exit code that goes with it.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Self::Build(error) => {
+                complain(&error.render(true));
+                ExitCode::from(error.exit_code())
+            }
+            Self::Other(text) => {
+                complain(&pipeline::error_line(text, true));
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
+    let result =
+        run_with_own_credentials(events, async |environment| pipeline::build(&request, environment).await)?;
+    write_files(arguments, &result)?;
+    Ok(result)
+}
+
+/// Runs something that builds with the credentials that docker's settings have.
+pub(super) fn run_with_own_credentials<T>(
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let places = CredentialPlaces::from_environment();
     let credentials =
         Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
+    run_pipeline(credentials, events, build)
+}
+
+/// Runs something that builds, until it ends or a signal ends it.
+pub(super) fn run_pipeline<T>(
+    credentials: Credentials,
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let cancel = Cancel::new().map_err(|error| Failure::Other(error.to_string()))?;
     let helper = PathBuf::from("/proc/self/exe");
     let environment = Environment { credentials, helper, events: events.clone(), cancel: cancel.clone() };
@@ -160,15 +191,13 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         let listener = tokio::spawn(cancel_on_signal(cancel));
-        let result = pipeline::build(&request, environment).await;
+        let result = build(environment).await;
         listener.abort();
         result
     });
     // Threads that wait for a download that nobody wants any more need not be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let result = result.map_err(|error| Failure::Build(Box::new(error)))?;
-    write_files(arguments, &result)?;
-    Ok(result)
+    result.map_err(|error| Failure::Build(Box::new(error)))
 }
 
 /// Throws the switch on SIGINT and SIGTERM.
@@ -187,7 +216,7 @@ async fn cancel_on_signal(cancel: Cancel) {
 }
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
-fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
     let context = buildx::parse(&arguments.context).map_err(|error| pipeline::describe(&error))?;
     if arguments.context == "-" && arguments.file.as_deref() == Some(Path::new("-")) {
         return Err("standard input cannot be both the build context and the Dockerfile".to_owned());
@@ -240,22 +269,6 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
     }
 }
 
-/// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
-/// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    if !build_args.contains_key(NAME)
-        && let Ok(text) = std::env::var(NAME)
-    {
-        build_args.insert(NAME.to_owned(), text);
-    }
-    let text = build_args.get(NAME).filter(|text| !text.is_empty());
-    text.map(|text| {
-        text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
-    })
-    .transpose()
-}
-
 fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {
     if let Some(store) = &arguments.store {
         return Ok(store.clone());
@@ -292,7 +305,7 @@ fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes)
         .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
 }
@@ -315,7 +328,7 @@ fn report(arguments: &BuildArguments, result: &BuildResult) {
     }
 }
 
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     say(&mut anstream::stderr(), text);
 }
 

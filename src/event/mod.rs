@@ -4,6 +4,7 @@
 //! JSON lines, or not at all. Everything that takes time is an *activity*, opened with [`Events::begin`].
 
 mod json;
+mod logrus;
 mod plain;
 mod terminal;
 mod trace;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use json::JsonReporter;
+pub use logrus::{Log, LogFormat, LogLevel, LogStyle, LogrusReporter};
 pub use plain::PlainReporter;
 pub use terminal::TerminalReporter;
 pub use trace::Trace;

@@ -155,28 +155,36 @@ impl Trace {
     }
 }
 
-/// The activities on the way back from the end: each time the one that ended last before the one after it began. What
-/// lies between is nobody's.
+/// The shortest stretch that is worth a line.
+const WORTH_A_LINE: Duration = Duration::from_millis(1);
+
+/// The activities on the way back from the end: each time the one that ended last before the one after it began, or, if
+/// that leaves a gap, the one that was under way in it. What is left is nobody's.
 fn critical_path(activities: &[Activity]) -> Vec<(String, Duration)> {
-    let mut path = Vec::new();
+    let mut path: Vec<(String, Duration)> = Vec::new();
     let mut until = activities.iter().map(|activity| activity.ended).max().unwrap_or_default();
-    let mut left: Vec<&Activity> = activities.iter().collect();
     while until > Duration::ZERO {
-        left.retain(|activity| activity.began < until);
-        let Some(last) = left.iter().max_by_key(|activity| (activity.ended.min(until), activity.began))
-        else {
-            break;
+        let before = activities.iter().filter(|activity| activity.began < until);
+        let ended =
+            before.clone().filter(|activity| activity.ended <= until).max_by_key(|a| (a.ended, a.began));
+        let gap_began = ended.map_or(Duration::ZERO, |activity| activity.ended);
+        let under_way =
+            before.filter(|activity| activity.ended > until).max_by_key(|activity| activity.began);
+        let (name, began) = match (ended, under_way) {
+            (Some(ended), _) if until - gap_began < WORTH_A_LINE => (ended.name.as_str(), ended.began),
+            (_, Some(under_way)) if under_way.began < until => {
+                (under_way.name.as_str(), under_way.began.max(gap_began))
+            }
+            _ => ("(between activities)", gap_began),
         };
-        let gap = until.saturating_sub(last.ended);
-        if gap > Duration::ZERO {
-            path.push(("(between activities)".to_owned(), gap));
+        // The same one may go on behind another that ended in the middle of it.
+        match path.last_mut() {
+            Some((last, took)) if last == name => *took += until - began,
+            _ => path.push((name.to_owned(), until - began)),
         }
-        path.push((last.name.clone(), last.ended.min(until).saturating_sub(last.began)));
-        until = last.began;
+        until = began;
     }
-    if until > Duration::ZERO {
-        path.push(("(before the first activity)".to_owned(), until));
-    }
+    path.retain(|(_, took)| *took >= WORTH_A_LINE);
     path.reverse();
     path
 }
@@ -264,21 +272,29 @@ mod tests {
             activity("look up", 5, 20),
             activity("pull", 20, 100),
             activity("short", 20, 30),
-            activity("push", 90, 150),
+            activity("push", 100, 150),
             activity("name", 160, 170),
         ]);
         let path: Vec<_> = path.iter().map(|(name, took)| (name.as_str(), took.as_millis())).collect();
         assert_eq!(
             path,
             [
-                ("(before the first activity)", 5),
+                ("(between activities)", 5),
                 ("look up", 15),
-                ("pull", 70),
-                ("push", 60),
+                ("pull", 80),
+                ("push", 50),
                 ("(between activities)", 10),
                 ("name", 10),
             ]
         );
+    }
+
+    #[test]
+    fn what_was_under_way_in_a_gap_is_on_the_way() {
+        let path =
+            critical_path(&[activity("step", 0, 100), activity("pull", 10, 60), activity("push", 90, 120)]);
+        let path: Vec<_> = path.iter().map(|(name, took)| (name.as_str(), took.as_millis())).collect();
+        assert_eq!(path, [("step", 10), ("pull", 50), ("step", 30), ("push", 30)]);
     }
 
     #[test]

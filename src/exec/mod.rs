@@ -13,6 +13,7 @@ pub mod copy;
 mod copy_step;
 mod download;
 mod error;
+mod git_source;
 mod index_slot;
 mod layers;
 mod left_out;
@@ -28,6 +29,7 @@ mod writing;
 
 pub use download::DownloadError;
 pub use error::{StepError, StepFailure};
+pub use git_source::GitSourceError;
 pub use layers::{ImageLayer, LayerError, Layers, Origin};
 pub use mounts::{AgentSource, MountError, SecretSource, SecretValue, Supplies, SupplyError};
 pub use result::{FileSystem, StepRecord};

@@ -47,6 +47,10 @@ pub struct SolverSettings {
     pub clock: Clock,
     /// Whether results of earlier builds are used.
     pub use_cache: bool,
+    /// Whether those of RUN are.
+    pub use_cached_runs: bool,
+    /// Results that were made before this are not used.
+    pub oldest: Option<Time>,
     /// The build context under `None`, the named ones under their names.
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
     /// What is left out of layers: absolute paths, with all that is below them.
@@ -200,7 +204,7 @@ impl Solver {
         let mut done = lock(&slot);
         let known = match &*done {
             Some(known) => Some(known.clone()),
-            None if self.settings.use_cache => self.kept(key)?,
+            None if self.may_recall(step) => self.kept(key)?,
             None => None,
         };
         let (layer, created) = match known {
@@ -229,6 +233,12 @@ impl Solver {
         Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
     }
 
+    /// Whether a result of an earlier build will do for this step.
+    fn may_recall(&self, step: &Step) -> bool {
+        let is_run = matches!(step.operation, Operation::Run(_));
+        self.settings.use_cache && (self.settings.use_cached_runs || !is_run)
+    }
+
     /// The key of a layer that is written in the form this build wants: the same files may also have been written
     /// in full, or compressed otherwise. In the usual form it is the step's own.
     fn key_of_form(&self, key: Digest) -> Digest {
@@ -245,7 +255,11 @@ impl Solver {
     /// What an earlier build has left of the step with this key.
     fn kept(&self, key: Digest) -> Result<Option<Done>, StepError> {
         let store = self.settings.layers.store();
-        let record = store.step::<StepRecord>(key)?.filter(|record| store.has_blob(&record.layer.descriptor));
+        let is_good = |record: &StepRecord| {
+            let is_young = self.settings.oldest.is_none_or(|oldest| record.created >= oldest);
+            is_young && store.has_blob(&record.layer.descriptor)
+        };
+        let record = store.step::<StepRecord>(key)?.filter(is_good);
         Ok(record.map(|StepRecord { layer, created }| (ImageLayer { layer, origin: Origin::Store }, created)))
     }
 
@@ -283,6 +297,12 @@ impl Solver {
 }
 
 impl Clock {
+    /// The moment that was `age` ago, to the second. `None` before the years that can be written.
+    pub fn before(self, age: std::time::Duration) -> Option<Time> {
+        let age = i64::try_from(age.as_secs()).ok()?;
+        Time::from_epoch(self.now.epoch_seconds().checked_sub(age)?).ok()
+    }
+
     /// When something that is made now was made.
     fn created(self) -> Result<Time, StepError> {
         let time = match self.epoch {

@@ -233,7 +233,7 @@ fn submodules(
 }
 
 /// The address of a submodule, which may be relative to its parent's.
-fn resolve_url(parent: &GitUrl, address: &str) -> Option<(GitUrl, Option<crate::context::source::Login>)> {
+fn resolve_url(parent: &GitUrl, address: &str) -> Option<(GitUrl, Option<Login>)> {
     if !address.starts_with("./") && !address.starts_with("../") {
         return GitUrl::parse(address).ok();
     }

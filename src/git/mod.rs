@@ -15,4 +15,4 @@ mod remote;
 mod transport;
 
 pub use error::GitError;
-pub(crate) use remote::{Asker, Repositories};
+pub(crate) use remote::{Asker, Repositories, Resolved};

@@ -6,6 +6,7 @@
 
 mod base;
 mod key;
+mod llb;
 mod plan;
 
 use std::path::PathBuf;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 pub use base::{Base, BaseRequest, BaseSource, Bases};
 pub use key::KeyWriter;
+pub use llb::{CONTEXT as LLB_CONTEXT, Llb, LlbError, LlbOptions, llb};
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
+use crate::context::source::GitSource;
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
 use crate::image::{History, ImageConfig};
 use crate::layer::Digest;
@@ -142,6 +145,8 @@ pub enum CopyInput {
         /// Whether it is unpacked if it is an archive.
         unpack: bool,
     },
+    /// What a git repository has, in the directory that is meant.
+    Git(Box<Located<GitSource>>),
     /// A here-document.
     Inline {
         /// Its name.

@@ -11,7 +11,7 @@ use crate::context::ContextError;
 use crate::context::fetch::FetchError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
-use crate::graph::BaseSource;
+use crate::graph::{BaseSource, LlbError};
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, RepoName, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
@@ -121,6 +121,9 @@ pub enum BuildError {
         #[source]
         source: Box<ExportError>,
     },
+    /// The build cannot be written as LLB.
+    #[error(transparent)]
+    Llb(LlbError),
     /// It was cancelled from outside.
     #[error("the build was cancelled")]
     Cancelled,

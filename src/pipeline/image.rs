@@ -95,6 +95,14 @@ pub(super) fn assemble(
     })
 }
 
+/// The image's config as far as the plan knows it: BuildKit's exporter puts the layers there.
+pub(super) fn config_without_layers(graph: &Graph, clock: Clock) -> Result<Vec<u8>, BuildError> {
+    let mut config = graph.config.clone();
+    config.rootfs.diff_ids = Vec::new();
+    config.history = dated(&graph.history, &BTreeMap::new(), clock);
+    Ok(config.to_bytes()?)
+}
+
 /// The history with a time for every entry: a layer's is when it was made, metadata takes that of the first new layer
 /// after it, or of the last one before it.
 fn dated(items: &[HistoryItem], created: &BTreeMap<StepId, Time>, clock: Clock) -> Vec<History> {

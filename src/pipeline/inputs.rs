@@ -165,6 +165,14 @@ impl Inputs {
         Ok(Self { dockerfile, context, named, linter, _fetched: fetched })
     }
 
+    /// The directories of all contexts, and what is left out of each; the build context has no name.
+    pub(super) fn directories(&self) -> BTreeMap<Option<String>, (&Path, &Ignore)> {
+        let main = self.context.iter().map(|(root, ignore)| (None, (root.as_path(), ignore)));
+        let named = self.named.iter();
+        main.chain(named.map(|(name, (root, ignore))| (Some(name.clone()), (root.as_path(), ignore))))
+            .collect()
+    }
+
     /// Lists the files of all contexts.
     pub(super) fn contexts(&self) -> Result<BTreeMap<Option<String>, Arc<Context>>, BuildError> {
         let mut contexts = BTreeMap::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The first wait; each next one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// Does `attempt`, and up to `retries` times again while it fails.
 pub(super) async fn persist<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(

@@ -52,7 +52,9 @@ mod traffic;
 mod upload;
 
 pub use blob::BlobStream;
-pub use credentials::{Credential, CredentialPlaces, Credentials, CredentialsError, Login, Secret};
+pub use credentials::{
+    AmbientLogins, Credential, CredentialPlaces, Credentials, CredentialsError, Login, Secret, Variables,
+};
 pub use error::{Detail, Problem, RegistryError, RetryWish};
 pub use manifest::FetchedManifest;
 pub use operation::{ManifestName, Operation};

@@ -32,11 +32,11 @@ impl Registries {
     /// Checks the settings (files of certificates are read now) and opens no connection.
     pub fn new(settings: RegistrySettings, credentials: Credentials) -> Result<Self, SettingsError> {
         let settings = settings.with_canonical_hosts();
-        let clients = Clients::new(settings.clone())?;
+        let clients = Arc::new(Clients::new(settings.clone())?);
         let shared = Shared {
             settings,
-            credentials: Arc::new(credentials),
-            clients: Arc::new(clients),
+            credentials: Arc::new(credentials.through(&clients)),
+            clients,
             hosts: Mutex::new(HashMap::new()),
         };
         Ok(Self { shared: Arc::new(shared) })

@@ -37,7 +37,10 @@ fn is_private(host: &str) -> bool {
     match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private(),
         Ok(IpAddr::V6(ip)) => ip.is_loopback(),
-        Err(_) => name == "localhost" || name.ends_with(".local") || name.ends_with(".localhost"),
+        Err(_) => {
+            let last = name.rsplit('.').next().unwrap_or_default();
+            last == "localhost" || (last == "local" && name.contains('.'))
+        }
     }
 }
 

@@ -10,8 +10,8 @@ pub(crate) mod unpack;
 mod users;
 
 pub use tree::{
-    Content, ContentSource, Directory, Last, Leaf, LeafKind, Node, Resolved, Tree, TreeError, clean,
-    walk_into,
+    Content, ContentSource, Directory, Last, Leaf, LeafKind, Node, OpenDirectory, Resolved, Tree, TreeError,
+    clean, walk_into,
 };
 pub use unpack::UnpackError;
 pub use users::{Owner, OwnerError};

@@ -9,6 +9,7 @@ mod push;
 mod refused;
 mod reproducible;
 mod sample_app;
+mod trace;
 
 use crate::support::Build;
 

@@ -90,7 +90,7 @@ fn a_terminal_gets_lines_that_fit() {
     let text = String::from_utf8(output.expect("script is part of bsdutils").stdout).unwrap();
     assert!(text.contains('\u{1b}'), "there are colours: {text:?}");
     let plain = anstream::adapter::strip_str(&text).to_string();
-    assert!(plain.contains("3 errors and 7 warnings in Dockerfile"), "{plain}");
+    assert!(plain.contains("3 errors and 7 warnings in "), "{plain}");
     for line in plain.lines() {
         assert!(line.trim_end().chars().count() <= 60, "{line:?}");
     }

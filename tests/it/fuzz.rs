@@ -142,6 +142,23 @@ fn expansion() {
 }
 
 #[test]
+fn context() {
+    let seeds = texts(&[
+        "https://user:password@host.invalid:8443/a/b.git#refs/pull/1/head:sub/directory",
+        "https://host.invalid/a.git?ref=v1&subdir=x&checksum=0123abc&submodules=0&mtime=commit",
+        "git@host.invalid:a/b#main",
+        "ssh://host.invalid/a",
+        "git://host.invalid/a#:x",
+        "s3://bucket/key.tar.gz",
+        "tar:///context.tar",
+        "dir:///workspace",
+        "https://host.invalid/context.tar.xz",
+    ]);
+    let words = ["../", "#", ":", "?", "&", "=", "@", "//", "%2e%2e", "[::1]", ".git", "gs://", "é", " "];
+    fuzz(targets::context, &seeds, &words);
+}
+
+#[test]
 fn ignore() {
     let seeds = texts(&["a/b/c\n# x\n*\n!a/**/c\n", "x\n[a-z]?\\*\n**/y\n!\n", "a\n/a/../b/./\n!b\n[^x]\n"]);
     fuzz(targets::ignore, &seeds, &["**", "*", "!", "[", "]", "^", "-", "\\", "/", "\n", "..", "é"]);

@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod add;
+mod bench;
 mod build;
 mod check;
 mod checklist;
 mod compatibility;
+mod contexts;
 mod differential;
+mod executor;
 mod fuzz;
 mod image;
 mod language;

@@ -3,7 +3,7 @@
 #
 #   tests/tools/bench-bases.sh OUT_DIR COOPER    what is there already is kept
 #
-# node: the stand-in for node:20-alpine, see stand-in-base.sh. busybox: Debian's busybox-static with its applets.
+# node: the files of the stand-in for node:20-alpine, see stand-in-base.sh, in two layers. busybox: Debian's busybox-static with its applets.
 # debian: Debian's minimal system by mmdebstrap, from where this machine's apt takes its packages. Layers are written by
 # COOPER, for which ADD of a tar is enough; every builder begins with the same. Needs: packages.sh bench.
 set -euo pipefail
@@ -25,14 +25,29 @@ layout() {
     ln -f "$3" "$work/context/root.tar"
     printf 'FROM scratch\nADD root.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nCMD ["%s"]\n' \
         "$4" >"$work/context/Dockerfile"
-    SOURCE_DATE_EPOCH=0 "$cooper" build --progress quiet --store "$work/store" --tag "$1:$2" --image-format docker \
-        --output "type=oci,dest=$work/layout" "$work/context" >/dev/null
+    image "$1" "$2"
+}
+
+# image NAME TAG ARGUMENT...: what the Dockerfile in the context makes.
+image() {
+    SOURCE_DATE_EPOCH=0 "$cooper" build --progress quiet --store "$work/store" --tag "$1:$2" --image-format oci \
+        --output "type=oci,dest=$work/layout" "${@:3}" "$work/context" >/dev/null
     mv "$work/layout" "$out/$1"
+    rm -r "$work/context"
 }
 
 [ -d "$out/node" ] || {
-    cp -r "$("$tools/stand-in-base.sh")" "$work/node"
-    mv "$work/node" "$out/node"
+    # Without its oddities: a link to itself ends the build of some.
+    mkdir "$work/context"
+    cat >"$work/context/Dockerfile" <<'DOCKERFILE'
+FROM base AS whole
+FROM scratch
+COPY --from=whole --exclude=usr/local --exclude=usr/share/stand-in / /
+COPY --from=whole /usr/local /usr/local
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+CMD ["node"]
+DOCKERFILE
+    image node 20-alpine --build-context "base=oci-layout://$("$tools/stand-in-base.sh"):20-alpine"
 }
 
 [ -d "$out/busybox" ] || {

@@ -81,8 +81,6 @@ make() {
         "$codename" "$work/base.tar" "$work/sources.list" >&2 || fail "mmdebstrap failed (see above)"
     mv "$work"/downloads/*.deb "$work/archive/"
     (cd "$work/archive" && list_packages)
-    # What downloads may be readable by root only; apt reads as somebody else.
-    chmod -R u=rwX,go=rX "$work/archive"
     umoci init --layout "$work/layout"
     umoci new --image "$work/layout:latest"
     umoci raw add-layer --image "$work/layout:latest" "$work/base.tar"
@@ -90,8 +88,9 @@ make() {
         --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     umoci gc --layout "$work/layout"
     rm -r "$work/base.tar" "$work/downloads" "$work/sources.list"
+    # What apt and umoci write may be readable by root only; pods have other users, and apt reads as somebody else.
+    chmod -R u=rwX,go=rX "$work"
     mv "$work" "$ready"
-    chmod 755 "$ready"
     say "made $ready ($(du -sh "$ready" | cut -f1))"
 }
 

@@ -62,6 +62,8 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need newuidmap uidmap
+            need setcap libcap2-bin
             need script bsdutils
             # For Cooper's own image: a network of its own with names, a pod, the other architecture.
             need ip iproute2

@@ -71,7 +71,11 @@ impl BuildKit {
         );
         std::fs::write(&config, text).map_err(failed)?;
         let log = File::create(directory.join("buildkitd.log")).map_err(failed)?;
+        // It needs `runc`, which Debian keeps beside the administrator's programs.
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        path.push(":/usr/sbin:/sbin");
         let started = Command::new(program)
+            .env("PATH", path)
             .arg("--config")
             .arg(&config)
             .stdin(Stdio::null())

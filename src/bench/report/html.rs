@@ -115,8 +115,9 @@ fn chart(page: &mut String, measured: &Measurement) {
                 let reason: String = reason.chars().take(80).collect();
                 let _ = writeln!(
                     page,
-                    "<text class=\"faint\" x=\"{LABELS}\" y=\"{}\">not run: {}</text>",
+                    "<text class=\"faint\" x=\"{LABELS}\" y=\"{}\">{}: {}</text>",
                     middle + 4.5,
+                    row.verdict(),
                     escape(&reason)
                 );
             }

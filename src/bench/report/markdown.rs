@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{BuilderInfo, Measurement, Report, Row, Sample, float, size, time};
+use super::{BuilderInfo, Measurement, Report, Row, Sample, Unmeasured, float, size, time};
 use crate::bench::case::{Case, Mode};
 
 pub(super) fn render(report: &Report, notes: &str) -> String {
@@ -42,6 +42,9 @@ pub(super) fn render(report: &Report, notes: &str) -> String {
         for measured in measured {
             measurement(&mut text, measured);
         }
+    }
+    for Unmeasured { case, reason } in &report.unmeasured {
+        let _ = writeln!(text, "### {}\n\nNot measured, or not to the end: {reason}\n", case.title());
     }
     published(&mut text, report);
     method(&mut text);
@@ -95,7 +98,7 @@ fn measurement(text: &mut String, measured: &Measurement) {
 fn line(text: &mut String, measured: &Measurement, row: &Row) {
     let Some(wall) = row.spread(|sample| sample.wall) else {
         let reason = row.absent.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "| {} | not run: {reason} | | | | | | | |", row.builder);
+        let _ = writeln!(text, "| {} | {}: {reason} | | | | | | | |", row.builder, row.verdict());
         return;
     };
     let median = |of: fn(&Sample) -> f64| row.spread(of).map_or(0.0, |spread| spread.median);

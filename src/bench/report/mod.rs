@@ -36,6 +36,7 @@ pub struct Report {
     runs: usize,
     builders: Vec<BuilderInfo>,
     measurements: Vec<Measurement>,
+    unmeasured: Vec<Unmeasured>,
     targets: Vec<targets::Outcome>,
     published: [Published; 5],
 }
@@ -56,6 +57,13 @@ pub(super) struct Measurement {
     pub(super) rows: Vec<Row>,
 }
 
+/// A case that could not be measured, or not to its end.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Unmeasured {
+    pub(super) case: Case,
+    pub(super) reason: String,
+}
+
 /// What one builder came to.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Row {
@@ -63,6 +71,8 @@ pub(super) struct Row {
     pub(super) samples: Vec<Sample>,
     /// Why there are no (further) samples.
     pub(super) absent: Option<String>,
+    /// Whether that is because a build failed.
+    pub(super) has_failed: bool,
     /// Bytes of the layers of its image, the base's too.
     pub(super) image_bytes: Option<u64>,
     /// What of its image is not as in Cooper's; `None` if they were not compared.
@@ -107,7 +117,13 @@ const PUBLISHED: [Published; 5] = [
 
 impl Row {
     pub(super) fn absent(builder: String, reason: String) -> Self {
-        Self { builder, samples: Vec::new(), absent: Some(reason), image_bytes: None, differences: None }
+        let (samples, absent) = (Vec::new(), Some(reason));
+        Self { builder, samples, absent, has_failed: false, image_bytes: None, differences: None }
+    }
+
+    /// What to call it when there are no samples.
+    fn verdict(&self) -> &'static str {
+        if self.has_failed { "failed" } else { "not run" }
     }
 
     /// Median, least and most of something.
@@ -117,8 +133,9 @@ impl Row {
 }
 
 impl Measurement {
+    /// The row of the last builder of this name: of several versions, the newest.
     fn row(&self, builder: &str) -> Option<&Row> {
-        self.rows.iter().find(|row| row.builder.starts_with(builder))
+        self.rows.iter().rfind(|row| row.builder.starts_with(builder))
     }
 
     /// How many times as long as Cooper's median.
@@ -134,18 +151,18 @@ impl Report {
         runs: usize,
         builders: Vec<BuilderInfo>,
         measurements: Vec<Measurement>,
+        unmeasured: Vec<Unmeasured>,
     ) -> Self {
         let targets = targets::outcomes(&measurements);
         let date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        Self { date, machine, runs, builders, measurements, targets, published: PUBLISHED }
+        Self { date, machine, runs, builders, measurements, unmeasured, targets, published: PUBLISHED }
     }
 
     /// Whether every image that was compared is equal to Cooper's, and no build has failed.
     pub fn is_sound(&self) -> bool {
-        self.measurements.iter().flat_map(|measured| &measured.rows).all(|row| {
-            row.differences.as_ref().is_none_or(Vec::is_empty)
-                && (row.absent.is_none() || row.samples.is_empty())
-        })
+        let mut rows = self.measurements.iter().flat_map(|measured| &measured.rows);
+        self.unmeasured.is_empty()
+            && rows.all(|row| !row.has_failed && row.differences.as_ref().is_none_or(Vec::is_empty))
     }
 
     /// The report in this form; `notes` are for Markdown and HTML, and are Markdown themselves.

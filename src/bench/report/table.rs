@@ -16,7 +16,7 @@ pub(super) fn render(report: &Report) -> String {
         for row in &measured.rows {
             let Some(wall) = row.spread(|sample| sample.wall) else {
                 let reason = row.absent.as_deref().unwrap_or_default();
-                let _ = writeln!(text, "  {:16} not run: {reason}", row.builder);
+                let _ = writeln!(text, "  {:16} {}: {reason}", row.builder, row.verdict());
                 continue;
             };
             let median = |of: fn(&super::Sample) -> f64| row.spread(of).map_or(0.0, |spread| spread.median);

@@ -67,7 +67,7 @@ pub(crate) enum Variable {
 }
 
 /// Whether a flag is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Visibility {
     /// It is.
     Shown,

@@ -27,7 +27,9 @@ pub(super) fn parse(
         (Some("file"), _, Some(_)) => {
             return Err("env cannot be specified for file type secrets".to_owned());
         }
-        (Some("env"), Some(variable), None) | (_, None, Some(variable)) => SecretSource::Environment(variable),
+        (Some("env"), Some(variable), None) | (_, None, Some(variable)) => {
+            SecretSource::Environment(variable)
+        }
         (_, Some(file), None) => SecretSource::File(file.into()),
         (Some("env"), None, None) => SecretSource::Environment(id.clone()),
         (None, None, None) if environment(&id).is_some() => SecretSource::Environment(id.clone()),

@@ -77,7 +77,9 @@ pub(super) fn list(value: &str) -> Result<Vec<String>, String> {
     while let Some(character) = characters.next() {
         let is_first = fields.last().is_some_and(String::is_empty);
         match character {
-            '"' if quoted && characters.next_if_eq(&'"').is_some() => fields.last_mut().into_iter().for_each(|field| field.push('"')),
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => {
+                fields.last_mut().into_iter().for_each(|field| field.push('"'));
+            }
             '"' if quoted || is_first => quoted = !quoted,
             '"' => return Err("parse error on line 1, column 1: bare \" in non-quoted field".to_owned()),
             ',' if !quoted => fields.push(String::new()),

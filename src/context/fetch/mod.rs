@@ -162,6 +162,11 @@ impl Fetcher {
         Self { shared: Arc::new(Shared { store, registries, events, access, is_offline }) }
     }
 
+    /// Fails if nothing may be fetched.
+    pub(crate) fn require_network(&self) -> Result<(), FetchError> {
+        if self.shared.is_offline { Err(FetchError::Offline) } else { Ok(()) }
+    }
+
     pub(crate) fn access(&self) -> &Access {
         &self.shared.access
     }
@@ -177,8 +182,8 @@ impl Fetcher {
     /// Gets a context. Dropped before its end, it stops soon.
     pub async fn fetch(&self, context: &RemoteContext) -> Result<Fetched, FetchError> {
         let is_local = matches!(context.origin, ContextOrigin::Archive(_) | ContextOrigin::Stdin);
-        if self.shared.is_offline && !is_local {
-            return Err(FetchError::Offline);
+        if !is_local {
+            self.require_network()?;
         }
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {

@@ -20,8 +20,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use git::is_commit_id;
 pub use git::{CheckoutTimes, GitScheme, GitSource, GitUrl, ParseGitError};
+pub(crate) use git::{is_commit_id, is_commit_prefix};
 pub use object::ObjectAddress;
 pub use web::{Login, ParseWebError, WebAddress};
 

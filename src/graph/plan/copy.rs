@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::stage::{StageState, Text};
 use super::{Fault, Origin, Planner};
+use crate::context::source::{GitSource, is_commit_prefix};
 use crate::dockerfile::{
     Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, ParseChmodError, RemoteSource,
     Word, expand_heredoc, nearest, parse_chmod,
@@ -26,6 +27,7 @@ struct Copying<'a> {
     unpack_local: bool,
     unpack_remote: bool,
     checksum: Option<&'a Word>,
+    keep_git_dir: Option<bool>,
 }
 
 impl Planner<'_> {
@@ -53,6 +55,7 @@ impl Planner<'_> {
             unpack_local: false,
             unpack_remote: false,
             checksum: None,
+            keep_git_dir: None,
         };
         self.plan_copying(state, &copying, instruction, text)
     }
@@ -77,6 +80,7 @@ impl Planner<'_> {
             unpack_local: add.unpack.unwrap_or(true),
             unpack_remote: add.unpack.unwrap_or(false),
             checksum: add.checksum.as_ref(),
+            keep_git_dir: add.keep_git_dir,
         };
         self.plan_copying(state, &copying, instruction, text)
     }
@@ -120,9 +124,13 @@ impl Planner<'_> {
             shown.push(pattern.value.clone());
             sources.push(match RemoteSource::of(&pattern.value) {
                 None => CopyInput::Files { from: copying.from.clone(), pattern },
-                Some(remote) => {
-                    refuse_remote(copying.keyword, remote, &pattern)?;
+                Some(remote) if copying.keyword == "COPY" => return Err(refuse_remote(remote, &pattern)),
+                Some(RemoteSource::Url) => {
+                    let checksum = checksum.as_ref().map(digest).transpose()?;
                     CopyInput::Remote { url: pattern, checksum, unpack: copying.unpack_remote }
+                }
+                Some(RemoteSource::Git) => {
+                    CopyInput::Git(Box::new(plan_git(&pattern, checksum.as_ref(), copying.keep_git_dir)?))
                 }
             });
         }
@@ -248,23 +256,50 @@ fn located(state: &StageState, word: &Word, text: &Text) -> Result<Located<Strin
     Ok(Located { value: state.expand(word, text)?, span: word.span })
 }
 
-fn refuse_remote(keyword: &str, remote: RemoteSource, source: &Located<String>) -> Result<(), Diagnostic> {
-    let refused = |message: &str, advice: &str| {
-        Err(Diagnostic::error(Code::Unsupported, message, source.span).advise(advice))
+fn refuse_remote(remote: RemoteSource, source: &Located<String>) -> Diagnostic {
+    let message = match remote {
+        RemoteSource::Git => "source can't be a git ref for COPY",
+        RemoteSource::Url => "source can't be a URL for COPY",
     };
-    match (keyword, remote) {
-        ("COPY", RemoteSource::Git) => {
-            refused("source can't be a git ref for COPY", "use ADD for what comes from elsewhere")
+    Diagnostic::error(Code::Unsupported, message, source.span).advise("use ADD for what comes from elsewhere")
+}
+
+/// A repository, with what the flags say of it.
+fn plan_git(
+    address: &Located<String>,
+    checksum: Option<&Located<String>>,
+    keep_git_dir: Option<bool>,
+) -> Result<Located<GitSource>, Diagnostic> {
+    let invalid = |message: String| Diagnostic::error(Code::InvalidValue, message, address.span);
+    let mut source = GitSource::parse(&address.value).map_err(|error| invalid(error.to_string()))?;
+    match (keep_git_dir, source.keep_git_dir) {
+        (Some(flag), Some(query)) if flag != query => {
+            return Err(invalid("inconsistent keep-git-dir configuration".to_owned()));
         }
-        ("COPY", RemoteSource::Url) => {
-            refused("source can't be a URL for COPY", "use ADD for what comes from elsewhere")
-        }
-        (_, RemoteSource::Git) => refused(
-            "ADD of a git repository is not supported yet",
-            "clone it before the build and COPY it, or clone it in a RUN",
-        ),
-        (_, RemoteSource::Url) => Ok(()),
+        (flag, query) => source.keep_git_dir = flag.or(query),
     }
+    if let Some(checksum) = checksum {
+        let wanted = checksum.value.to_ascii_lowercase();
+        if !is_commit_prefix(&wanted) {
+            let message = format!("`{wanted}` is no commit id, nor the beginning of one");
+            return Err(Diagnostic::error(Code::InvalidFlag, message, checksum.span));
+        }
+        match &source.checksum {
+            Some(given) if !given.starts_with(&wanted) && !wanted.starts_with(given.as_str()) => {
+                let message = format!("checksum mismatch {given:?} != {wanted:?}");
+                return Err(Diagnostic::error(Code::InvalidFlag, message, checksum.span));
+            }
+            Some(given) if given.len() >= wanted.len() => {}
+            _ => source.checksum = Some(wanted),
+        }
+    }
+    Ok(Located { value: source, span: address.span })
+}
+
+fn digest(checksum: &Located<String>) -> Result<Digest, Diagnostic> {
+    checksum.value.parse().map_err(|error: crate::layer::ParseDigestError| {
+        Diagnostic::error(Code::InvalidFlag, error.to_string(), checksum.span)
+    })
 }
 
 /// `--checksum`, which speaks of one remote source.
@@ -273,7 +308,7 @@ fn plan_checksum(
     word: &Word,
     sources: &[CopySource],
     text: &Text,
-) -> Result<Digest, Diagnostic> {
+) -> Result<Located<String>, Diagnostic> {
     let invalid = |message: String| Diagnostic::error(Code::InvalidFlag, message, word.span);
     let [source] = sources else {
         return Err(invalid("checksum can't be specified for multiple sources".to_owned()));
@@ -285,10 +320,7 @@ fn plan_checksum(
     if !is_remote {
         return Err(invalid("checksum requires HTTP(S) or Git sources".to_owned()));
     }
-    state
-        .expand(word, text)?
-        .parse()
-        .map_err(|error: crate::layer::ParseDigestError| invalid(error.to_string()))
+    located(state, word, text)
 }
 
 /// What is shown of an instruction that may span lines.

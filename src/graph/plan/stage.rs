@@ -103,6 +103,10 @@ impl Planner<'_> {
             None => self.request.platform.clone(),
             Some(word) => {
                 let text = expand(word, &self.globals, text.escape).map_err(here)?.text;
+                if text.is_empty() {
+                    let message = format!("empty platform value from expression {}", word.text);
+                    return Err(here(Diagnostic::error(Code::InvalidValue, message, word.span)));
+                }
                 text.parse().map_err(|error: crate::image::ParsePlatformError| {
                     here(Diagnostic::error(Code::InvalidValue, error.to_string(), word.span))
                 })?
@@ -124,7 +128,7 @@ impl Planner<'_> {
                 let step = self.push(Operation::Scratch, place, None);
                 Ok(new_state(index, step, config, Vec::new()))
             }
-            Origin::Image(source) => Ok(self.begin_with_image(index, source, platform, place, label)),
+            Origin::Image(source) => Ok(self.begin_with_image(index, source, &platform, place, label)),
             Origin::Context(name) => {
                 let parent = self.push(Operation::Scratch, place.clone(), None);
                 let top = self.push(everything(parent, name, stage.base.span), place, Some(label));
@@ -137,7 +141,7 @@ impl Planner<'_> {
         &mut self,
         index: usize,
         source: BaseSource,
-        platform: Platform,
+        platform: &Platform,
         place: Place,
         label: (usize, String),
     ) -> StageState {
@@ -145,7 +149,7 @@ impl Planner<'_> {
         let Some(base) = base else {
             // Planned again when it is known.
             let step = self.push(Operation::Base(request), place, Some(label));
-            return new_state(index, step, scratch_config(&platform), Vec::new());
+            return new_state(index, step, scratch_config(platform), Vec::new());
         };
         let history = base.config.history.iter().cloned().map(HistoryItem::Base).collect();
         let step = if base.layers.is_empty() {

@@ -13,7 +13,7 @@ struct Given<'a> {
     target: Option<&'a str>,
     labels: &'a [(&'a str, &'a str)],
     contexts: &'a [(&'a str, NamedContext)],
-    is_platform_given: bool,
+    for_given_platform: bool,
     has_no_layers: bool,
     /// Config of every image.
     base: ImageConfig,
@@ -47,7 +47,7 @@ impl Given<'_> {
                 build_args: &owned(self.build_args),
                 target: self.target,
                 platform: &platform,
-                is_platform_given: self.is_platform_given,
+                is_platform_given: self.for_given_platform,
                 build_platform: &build_platform,
                 contexts: &contexts,
                 labels: &owned(self.labels),
@@ -267,6 +267,7 @@ fn errors_say_what_users_know_and_where() {
         ("FROM a\nFROM a\nCOPY --from=7 /x /x\n", None, "invalid stage index 7", "Dockerfile:3:13"),
         ("FROM ${NONE}\n", None, "base name (${NONE}) should not be blank", "Dockerfile:1:6"),
         ("FROM Upper/Case\n", None, "Upper/Case", "Dockerfile:1:6"),
+        ("FROM --platform=$NONE a\n", None, "empty platform value from expression $NONE", "Dockerfile:1:17"),
         ("FROM --platform=a/b/c/d a\n", None, "a/b/c/d", "Dockerfile:1:17"),
         (
             "FROM a AS buld\nFROM a\nCOPY --from=Buld! /x /x\n",
@@ -338,7 +339,7 @@ fn platforms() {
     // What is built for is linux/arm64, what is built on is linux/amd64; all bases are for linux/amd64.
     let base = ImageConfig::for_platform(&"linux/amd64".parse().unwrap());
     let implied = Given { base: base.clone(), ..Given::default() };
-    let given = Given { base, is_platform_given: true, ..Given::default() };
+    let given = Given { base, for_given_platform: true, ..Given::default() };
     for (text, bases, platform) in [
         ("FROM a:1\n", vec!["docker.io/library/a:1 linux/arm64"], "linux/arm64"),
         // Files of images are the target's, also in a stage for another platform.

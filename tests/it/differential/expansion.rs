@@ -32,7 +32,7 @@ cases! {
     quotes: case("1.4 single quotes: literal; double quotes: expanded", "FROM base\nENV A=1\nENV B='$A' C=\"$A b\" D=a'$A'\"$A\"$A E=\"it's\" F='\"'\n");
     escapes: case("1.4 escape + c → c; in double quotes only before `\"`, `$`, escape", "FROM base\nENV A=1\nENV B=\\$A C=a\\ b D=\"\\$A \\\" \\\\ \\n\" E=\\a F='\\a'\n");
     a_lone_dollar: case("1.4 `$` followed by non-name char stays literally", "FROM base\nENV A=a$ B=$-x C=a$.b D=\"$\"\n")
-        .written("Buildah drops the `$` before some characters")
+        .written("Buildah keeps `$-`, which is a parameter that is empty")
         .config("/config/Env/2", json!("A=a$"))
         .config("/config/Env/4", json!("C=a$.b"))
         .config("/config/Env/5", json!("D=$"));

@@ -1,7 +1,5 @@
 //! `ONBUILD`.
 
-use serde_json::json;
-
 use super::{case, cases};
 
 cases! {

@@ -8,7 +8,7 @@ cases! {
     scratch_is_empty: case("1.5 scratch: empty rootfs", "FROM scratch\nCOPY a /\n").files(&["a"]);
     scratch_has_a_path: case("1.5 scratch: config {Env:[PATH=…], WorkingDir:\"/\"}", "FROM scratch\nCOPY a /\n")
         .files(&["a"])
-        .written("Buildah gives an image from scratch no PATH")
+        .written("Buildah writes no working directory")
         .makes(&["a 0644 a"])
         .config("Env", json!(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]))
         .config("/config/WorkingDir", json!("/"));

@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 use super::binary::binary;
 use super::project::Project;
-use super::variant::{Seccomp, Variant};
+use super::variant::{Range, Seccomp, Variant};
+
+/// Names a directory for the pods' files, where the target directory is slow: `/dev/shm`, for example.
+const PLACE: &str = "COOPER_PODS";
 
 /// Where in the pod the service account's token is.
 pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -41,7 +44,8 @@ impl Pod {
 
     /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
     pub(super) fn of(variant: &Variant, project: &Project) -> Self {
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let place = std::env::var_os(PLACE).unwrap_or(env!("CARGO_TARGET_TMPDIR").into());
+        let directory = tempfile::tempdir_in(place).unwrap();
         let name =
             format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
         let pod = Self { directory, name, disk: None };
@@ -61,6 +65,13 @@ impl Pod {
             fs::create_dir_all(pod.path(name)).unwrap();
         }
         fs::copy(binary(), pod.path("lower/cooper/cooper")).unwrap();
+        if variant.range == Range::FileCapabilities {
+            let program = pod.path("lower/cooper/cooper");
+            crate::support::tool("setcap", ["cap_setuid,cap_setgid+p".as_ref(), program.as_os_str()]);
+        }
+        if variant.range == Range::Subordinate {
+            pod.add_newuidmap();
+        }
         if variant.has_more {
             for name in ["bin", "etc/ssl/certs", "usr/share/doc", "root"] {
                 fs::create_dir_all(pod.path("lower").join(name)).unwrap();
@@ -189,6 +200,32 @@ impl Pod {
         let mut runc = Command::new("runc");
         let status = runc.arg("--root").arg(root).args(["kill", &self.name, signal]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Puts the programs that map ranges of ids, and what they need, into the builder's image.
+    fn add_newuidmap(&self) {
+        for program in ["newuidmap", "newgidmap"] {
+            let source = Path::new("/usr/bin").join(program);
+            let libraries = crate::support::tool("ldd", [&source]);
+            let libraries =
+                libraries.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
+            for file in libraries.chain([source]) {
+                let target = self.path("lower").join(file.strip_prefix("/").unwrap());
+                fs::create_dir_all(target.parent().unwrap()).unwrap();
+                fs::copy(&file, &target).unwrap();
+                if file.ends_with(program) {
+                    fs::set_permissions(target, Permissions::from_mode(0o4755)).unwrap();
+                }
+            }
+        }
+        fs::create_dir_all(self.path("lower/etc")).unwrap();
+        for (file, text) in [
+            ("passwd", "root:x:0:0::/:/bin/sh\nbuilder:x:1000:1000::/:/bin/sh\n"),
+            ("subuid", "builder:300000:65536\n"),
+            ("subgid", "builder:300000:65536\n"),
+        ] {
+            fs::write(self.path("lower/etc").join(file), text).unwrap();
+        }
     }
 
     fn config(&self, variant: &Variant, project: &Project) -> Value {

@@ -28,6 +28,8 @@ pub(super) struct Project {
 pub(super) enum Needs {
     /// Giving a file capabilities (`setcap`).
     FileCapabilities,
+    /// Keeping capabilities while becoming another user (`setpriv`).
+    KeptCapabilities,
 }
 
 impl Project {
@@ -79,8 +81,8 @@ impl Project {
             base: (made.join("layout"), "latest"),
             fill: |_| {},
             archive: Some(made.join("archive")),
-            // The base, `tidy`, and then:
-            depends: &[(2, Needs::FileCapabilities)],
+            // The base and `tidy` are 0 and 1.
+            depends: &[(2, Needs::FileCapabilities), (6, Needs::KeptCapabilities)],
         }
     }
 }

@@ -43,10 +43,11 @@ pub(crate) static BUILD_ARG: Flag = Flag::of(
 pub(crate) static IMAGE_FS_EXTRACT_RETRY: Flag =
     Flag::number("image-fs-extract-retry", "How often fetching a base's layers that failed is tried again")
         .note("a download that breaks off goes on where it broke, in any case");
-pub(crate) static KANIKO_DIR: Flag = Flag::text("kaniko-dir", "Directory for what is only needed while building")
-    .default("/kaniko")
-    .variable("KANIKO_DIR", Variable::Default)
-    .note("the program stays where it is; `COOPER_STORE` names a store to keep instead");
+pub(crate) static KANIKO_DIR: Flag =
+    Flag::text("kaniko-dir", "Directory for what is only needed while building")
+        .default("/kaniko")
+        .variable("KANIKO_DIR", Variable::Default)
+        .note("the program stays where it is; `COOPER_STORE` names a store to keep instead");
 pub(crate) static TAR_PATH: Flag = Flag::text("tar-path", "Write an archive for `docker load` to this file");
 pub(crate) static SINGLE_SNAPSHOT: Flag =
     Flag::switch("single-snapshot", "Make one layer of all that the Dockerfile adds to the base");
@@ -69,8 +70,11 @@ pub(crate) static CACHE_DIR: Flag = Flag::text("cache-dir", "Directory of a loca
     .better("with `--cache` it holds results of RUN and COPY too, not only what the warmer has put there");
 pub(crate) static CACHE: Flag = Flag::switch("cache", "Use and keep results of steps");
 pub(crate) static CACHE_TTL: Flag =
-    Flag::of(Kind::Duration, "cache-ttl", "How long a cached result is good for, like 6h").default("336h0m0s");
-pub(crate) static CACHE_COPY_LAYERS: Flag = Flag::switch("cache-copy-layers", "Cache COPY and ADD");
+    Flag::of(Kind::Duration, "cache-ttl", "How long a cached result is good for, like 6h")
+        .default("336h0m0s");
+pub(crate) static CACHE_COPY_LAYERS: Flag = Flag::switch("cache-copy-layers", "Cache COPY and ADD").better(
+    "in the local store a COPY whose files are the same is always found again; it is about the repository",
+);
 pub(crate) static CACHE_RUN_LAYERS: Flag = Flag::switch("cache-run-layers", "Cache RUN").default("true");
 pub(crate) static COMPRESSED_CACHING: Flag =
     Flag::switch("compressed-caching", "Keep compressed layers in memory")
@@ -87,14 +91,20 @@ pub(crate) static IMAGE_NAME_TAG_WITH_DIGEST_FILE: Flag = Flag::text(
 );
 pub(crate) static OCI_LAYOUT_PATH: Flag =
     Flag::text("oci-layout-path", "Write the image to this directory as an OCI layout");
-pub(crate) static COMPRESSION: Flag = Flag::of(Kind::Compression, "compression", "How layers are compressed: gzip or zstd");
+pub(crate) static COMPRESSION: Flag =
+    Flag::of(Kind::Compression, "compression", "How layers are compressed: gzip or zstd");
 pub(crate) static COMPRESSION_LEVEL: Flag =
     Flag::number("compression-level", "How hard they are compressed: 1 to 9, for zstd to 22").default("-1");
-pub(crate) static IMAGE_FORMAT: Flag =
-    Flag::of(Kind::Format, "image-format", "Media types of the image: docker or oci; the base's if not given").fork();
-pub(crate) static CLEANUP: Flag = Flag::switch("cleanup", "Remove what the build has left in the Kaniko directory")
-    .variable("KANIKO_CLEANUP", Variable::Default)
-    .better("nothing else is ever in the way of another build in the same container");
+pub(crate) static IMAGE_FORMAT: Flag = Flag::of(
+    Kind::Format,
+    "image-format",
+    "Media types of the image: docker or oci; the base's if not given",
+)
+.fork();
+pub(crate) static CLEANUP: Flag =
+    Flag::switch("cleanup", "Remove what the build has left in the Kaniko directory")
+        .variable("KANIKO_CLEANUP", Variable::Default)
+        .better("nothing else is ever in the way of another build in the same container");
 pub(crate) static PRE_CLEANUP: Flag = Flag::switch("pre-cleanup", "Empty the file system before the build")
     .variable("KANIKO_PRE_CLEANUP", Variable::Default)
     .fork()
@@ -108,15 +118,16 @@ pub(crate) static MATERIALIZE: Flag =
     Flag::switch("materialize", "Leave the image's files in the container after the build")
         .fork()
         .accepted("the container's own files are not changed, which is warned of; `cooper build -o type=local,dest=DIR` writes an image's files");
-pub(crate) static IGNORE_VAR_RUN: Flag =
-    Flag::switch("ignore-var-run", "Leave out /var/run")
-        .default("true")
-        .accepted("mounts of the pod below /var/run are never seen, and what the image has there is its own");
+pub(crate) static IGNORE_VAR_RUN: Flag = Flag::switch("ignore-var-run", "Leave out /var/run")
+    .default("true")
+    .accepted("mounts of the pod below /var/run are never seen, and what the image has there is its own");
 pub(crate) static IGNORE_PATH: Flag =
     Flag::of(Kind::Texts, "ignore-path", "Leave this path out of new layers. Can be repeated");
-pub(crate) static LABEL: Flag = Flag::of(Kind::Texts, "label", "Label of the image: key=value. Can be repeated");
+pub(crate) static LABEL: Flag =
+    Flag::of(Kind::Texts, "label", "Label of the image: key=value. Can be repeated");
 pub(crate) static ANNOTATION: Flag =
-    Flag::of(Kind::Pairs, "annotation", "Annotation of the image's manifest: key=value. Can be repeated").fork();
+    Flag::of(Kind::Pairs, "annotation", "Annotation of the image's manifest: key=value. Can be repeated")
+        .fork();
 pub(crate) static SECRET: Flag = Flag::of(
     Kind::Secret,
     "secret",
@@ -153,16 +164,18 @@ pub(crate) static ISOLATION: Flag =
         .default("auto")
         .cooper();
 
-pub(crate) static SNAPSHOT_MODE_OLD: Flag = Flag::text("snapshotMode", "This flag is deprecated. Please use '--snapshot-mode'.")
-    .visibility(Visibility::Renamed(&SNAPSHOT_MODE))
-    .accepted("the old name of `--snapshot-mode`");
+pub(crate) static SNAPSHOT_MODE_OLD: Flag =
+    Flag::text("snapshotMode", "This flag is deprecated. Please use '--snapshot-mode'.")
+        .visibility(Visibility::Renamed(&SNAPSHOT_MODE))
+        .accepted("the old name of `--snapshot-mode`");
 pub(crate) static CUSTOM_PLATFORM_OLD: Flag =
     Flag::text("customPlatform", "This flag is deprecated. Please use '--custom-platform'.")
         .visibility(Visibility::Renamed(&CUSTOM_PLATFORM))
         .note("the old name of `--custom-platform`");
-pub(crate) static TAR_PATH_OLD: Flag = Flag::text("tarPath", "This flag is deprecated. Please use '--tar-path'.")
-    .visibility(Visibility::Renamed(&TAR_PATH))
-    .note("the old name of `--tar-path`");
+pub(crate) static TAR_PATH_OLD: Flag =
+    Flag::text("tarPath", "This flag is deprecated. Please use '--tar-path'.")
+        .visibility(Visibility::Renamed(&TAR_PATH))
+        .note("the old name of `--tar-path`");
 
 pub(crate) const OLD_NAMES: &[&Flag] =
     &[&SNAPSHOT_MODE_OLD, &CUSTOM_PLATFORM_OLD, &TAR_PATH_OLD, &WHITELIST_VAR_RUN];

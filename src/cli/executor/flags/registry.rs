@@ -2,9 +2,10 @@
 
 use crate::cli::executor::flag::{Flag, Kind, Variable};
 
-pub(crate) static INSECURE: Flag =
-    Flag::switch("insecure", "Push to registries that may speak plain HTTP")
-        .note("both are tried at once, and TLS wins if it is there: no waiting for a port that a firewall closes");
+pub(crate) static INSECURE: Flag = Flag::switch("insecure", "Push to registries that may speak plain HTTP")
+    .note(
+        "both are tried at once, and TLS wins if it is there: no waiting for a port that a firewall closes",
+    );
 pub(crate) static SKIP_TLS_VERIFY: Flag =
     Flag::switch("skip-tls-verify", "Do not check the certificates of registries");
 pub(crate) static INSECURE_PULL: Flag =
@@ -22,12 +23,9 @@ pub(crate) static PUSH_IGNORE_IMMUTABLE_TAG_ERRORS: Flag = Flag::switch(
 pub(crate) static IMAGE_DOWNLOAD_RETRY: Flag =
     Flag::number("image-download-retry", "How often looking up an image that failed is tried again")
         .note("single requests and broken transfers are tried again in any case");
-pub(crate) static INSECURE_REGISTRY: Flag = Flag::of(
-    Kind::Texts,
-    "insecure-registry",
-    "Registry that may speak plain HTTP. Can be repeated",
-)
-.note("as `--insecure`");
+pub(crate) static INSECURE_REGISTRY: Flag =
+    Flag::of(Kind::Texts, "insecure-registry", "Registry that may speak plain HTTP. Can be repeated")
+        .note("as `--insecure`");
 pub(crate) static SKIP_TLS_VERIFY_REGISTRY: Flag = Flag::of(
     Kind::Texts,
     "skip-tls-verify-registry",

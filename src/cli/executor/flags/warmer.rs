@@ -2,14 +2,16 @@
 
 use crate::cli::executor::flag::{Flag, Kind};
 
-pub(crate) static IMAGE: Flag =
-    Flag::of(Kind::Texts, "image", "Image to fetch. Can be repeated").short('i');
+pub(crate) static IMAGE: Flag = Flag::of(Kind::Texts, "image", "Image to fetch. Can be repeated").short('i');
 pub(crate) static CACHE_DIR: Flag =
     Flag::text("cache-dir", "Directory in which images are kept").short('c').default("/cache");
-pub(crate) static FORCE: Flag =
-    Flag::switch("force", "Fetch images that are there already").short('f').note("blobs are kept by their digest, so only what is named anew is asked for again");
+pub(crate) static FORCE: Flag = Flag::switch("force", "Fetch images that are there already")
+    .short('f')
+    .accepted("the registry is always asked which image it is; layers are kept by their digest");
 pub(crate) static CACHE_TTL: Flag =
-    Flag::of(Kind::Duration, "cache-ttl", "How long a kept image is good for, like 6h").default("336h0m0s");
+    Flag::of(Kind::Duration, "cache-ttl", "How long a kept image is good for, like 6h")
+        .default("336h0m0s")
+        .accepted("as `--force`: what is kept is never stale");
 pub(crate) static CUSTOM_PLATFORM: Flag =
     Flag::text("customPlatform", "Platform of the images, if not that of this machine");
 pub(crate) static DOCKERFILE: Flag =
