@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 
 use super::GitError;
 use super::remote::{Repositories, Resolved, Server, init, protocol};
-use crate::context::source::{CheckoutTimes, GitSource, GitUrl};
+use crate::context::source::{CheckoutTimes, GitSource, GitUrl, Login};
 
 /// How deep submodules may have submodules.
 const MAX_DEPTH: usize = 10;

@@ -30,6 +30,9 @@ enum Expected {
 /// The pods, and what is to come of a build in them. The layers of the first are those that the others are to have.
 fn variants() -> Vec<(Variant, Expected)> {
     use Seccomp::{NoMount, RuntimeDefault, Unconfined};
+    const NO_SETCAP: Expected = Lacking("in-place", &[Needs::FileCapabilities]);
+    // Who a process is, where it is only recorded, is either root with all capabilities or somebody without.
+    const SINGLE_ID: &[Needs] = &[Needs::KeptCapabilities];
     let user = |name, seccomp| Variant {
         uid: 1000,
         no_new_privileges: true,
@@ -38,9 +41,6 @@ fn variants() -> Vec<(Variant, Expected)> {
     };
     let own_users =
         |name, seccomp| Variant { first_id: Some(100_000), ..Variant::root(name, CONTAINERD, seccomp) };
-    const NO_SETCAP: Expected = Lacking("in-place", &[Needs::FileCapabilities]);
-    // Who a process is, where it is only recorded, is either root with all capabilities or somebody without.
-    const SINGLE_ID: &[Needs] = &[Needs::KeptCapabilities];
     vec![
         (Variant::root("CRI-O, unconfined, volume", CRIO, Unconfined).with_volume(), Isolation("overlay")),
         (Variant::root("CRI-O, RuntimeDefault", CRIO, RuntimeDefault), NO_SETCAP),
