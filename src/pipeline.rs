@@ -137,7 +137,7 @@ async fn run(
         oldest: request.max_cache_age.and_then(|age| clock.before(age)),
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
-        runner: Runner::new(request.isolation, helper, supplies),
+        runner: Runner::new(request.isolation, helper, supplies, request.run.clone()),
         fetcher,
     });
     let mut pushes = Pushes::begin(request, layers, events)?;

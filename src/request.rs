@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::source::ContextOrigin;
 pub use crate::context::source::ContextSource;
-use crate::exec::sandbox::IsolationChoice;
+use crate::exec::sandbox::{IsolationChoice, RunSettings};
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
@@ -67,6 +67,8 @@ pub struct BuildRequest {
     pub max_cache_age: Option<Duration>,
     /// `--isolation`.
     pub isolation: IsolationChoice,
+    /// `--shm-size`, `--ulimit`, `--emulator`.
+    pub run: RunSettings,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`, by id.
@@ -183,6 +185,7 @@ impl BuildRequest {
             use_cached_runs: true,
             max_cache_age: None,
             isolation: IsolationChoice::Auto,
+            run: RunSettings::default(),
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
             extra_hosts: Vec::new(),

@@ -245,6 +245,7 @@ pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String
         image_format: arguments.image_format,
         use_cache: !arguments.no_cache,
         isolation: arguments.isolation,
+        run: arguments.mounts.run_settings(),
         secrets: arguments.mounts.secrets(),
         ssh_agents: arguments.mounts.agents()?,
         extra_hosts: arguments.mounts.hosts(),

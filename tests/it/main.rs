@@ -19,5 +19,6 @@ mod pods;
 mod registry;
 mod registry_client;
 mod registry_command;
+mod run_settings;
 mod sandbox;
 mod support;

@@ -191,8 +191,11 @@ fn git_dir_stays_if_wanted() {
     let (repositories, commits) = app();
     let server = WebServer::git(None, repositories.path(), None);
     let url = format!("{}/app.git", server.url());
+    let argument = Build::new("").source(&url).arg("--build-arg=BUILDKIT_CONTEXT_KEEP_GIT_DIR=1").image();
+    assert!(argument.below("all").contains(&".git/HEAD"));
     let kept = Build::new("").source(format!("{url}?keep-git-dir=true")).image();
-    assert_eq!(kept.text("all/.git/HEAD"), format!("{}\n", commits[1]));
+    assert_eq!(kept.text("all/.git/HEAD"), "ref: refs/heads/main\n");
+    assert_eq!(kept.text("all/.git/refs/heads/main"), format!("{}\n", commits[1]));
     let files = kept.below("all");
     assert!(files.contains(&".git/index") && files.contains(&".git/shallow"), "{files:?}");
 }
