@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo test check lint fmt bench fuzz clean-test-tools
+.PHONY: help demo test check lint fmt bench fuzz nightly clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
 			-verbosity=0 -print_final_stats=1 -dict=fuzz/dockerfile.dict -artifact_prefix="$$target/artifacts/$$name/" \
 			"$$target/corpus/$$name"; \
 	done
+
+nightly: ## what takes too long for every run: 1,000 pairs of cached and uncached builds
+	COOPER_SOUNDNESS_PAIRS=1000 $(CARGO) test --locked --test it cache::soundness:: -- --nocapture
 
 bench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked

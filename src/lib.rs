@@ -14,6 +14,7 @@
 //! image; [`exec`] knows the graph and the file trees; the pipeline knows all; [`cli`] knows the request and the
 //! events. The words used throughout are explained in `docs/design.md`.
 
+pub mod cache;
 pub mod cancel;
 pub mod cli;
 pub mod context;

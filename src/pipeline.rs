@@ -5,6 +5,7 @@
 //! ```
 
 mod bases;
+mod caches;
 mod check;
 mod error;
 mod export;
@@ -20,15 +21,18 @@ use std::time::Duration;
 pub use check::{Checked, check};
 pub use error::BuildError;
 pub(crate) use error::error_line;
+use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 
 use crate::cancel::Cancel;
 use crate::event::Events;
-use crate::exec::{Clock, FileSystem, Layers, Runner, Solution, Solver, SolverSettings, Supplies};
+use crate::exec::{
+    CacheWriter, Clock, FileSystem, Layers, Runner, Solutions, Solver, SolverSettings, Supplies,
+};
 use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::Digest;
-use crate::registry::{Credentials, Registries, Traffic};
+use crate::registry::{Credentials, KnownPlaces, Registries, Traffic};
 use crate::request::BuildRequest;
 use crate::store::Store;
 use bases::Resolver;
@@ -70,7 +74,7 @@ pub struct Environment {
 struct PlatformBuild {
     graph: Arc<Graph>,
     bases: Arc<Bases>,
-    solutions: Vec<Solution>,
+    solutions: Solutions,
 }
 
 /// Runs a build.
@@ -79,19 +83,27 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
     let Environment { credentials, helper, events, cancel } = environment;
     let store = Arc::new(Store::open(&request.store)?);
     let registries = Registries::new(request.registries.clone(), credentials)?;
-    let layers = Layers::new(store, registries, events.clone());
-    let cancelled = async {
+    let caches = caches::sources(request, &registries)?;
+    let layers = Layers::new(store, registries, events.clone(), request.compression, caches);
+    let known = KnownPlaces::default();
+    let writers = caches::writers(request, &layers, &known)?;
+    let cancelled = async || {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
         while !cancel.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let result = tokio::select! {
-        result = run(request, &layers, &events, &cancel, helper) => result,
-        () = cancelled => Err(BuildError::Cancelled),
+        result = run(request, &layers, &events, &cancel, helper, &writers, &known) => result,
+        () = cancelled() => Err(BuildError::Cancelled),
     };
     if result.is_ok() {
         return result;
+    }
+    // What was done before the failure is of use to the next attempt.
+    tokio::select! {
+        () = caches::finish(&writers, &[]) => {}
+        () = cancelled() => {}
     }
     // What a cancelled step says of its end is not the reason.
     let result = if cancel.is_cancelled() { Err(BuildError::Cancelled) } else { result };
@@ -107,6 +119,8 @@ async fn run(
     events: &Events,
     cancel: &Cancel,
     helper: PathBuf,
+    writers: &[CacheWriter],
+    known: &KnownPlaces,
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
     let inputs = Inputs::read(request, events)?;
@@ -121,28 +135,35 @@ async fn run(
         use_cache: request.use_cache,
         contexts: inputs.contexts()?,
         runner: Runner::new(request.isolation, helper, supplies),
+        oldest: caches::oldest(request),
+        cache_writers: writers.to_vec(),
+        explain: request.explain_cache,
     });
-    let mut pushes = Pushes::begin(request, layers, events)?;
+    let mut pushes = Pushes::begin(request, layers, events, known)?;
 
     let platforms = match request.platforms.as_slice() {
         [] => vec![Platform::host()],
         platforms => platforms.to_vec(),
     };
-    let mut images = Vec::new();
+    let (mut images, mut bases) = (Vec::new(), Vec::new());
     for platform in &platforms {
         let build = plan_platform(request, &inputs, &resolver, &solver, platform).await?;
-        pushes.follow(&build.graph, &build.solutions);
+        expect_layers(request, layers, &build.solutions);
+        pushes.follow(&build.solutions);
         images.push(tokio::select! {
             image = finish_platform(request, &build, clock) => image?,
             // What cannot be pushed need not be built.
             error = pushes.failure() => return Err(error),
         });
+        bases.push(build.bases);
     }
     let image = image::combine(images, &platforms, request)?;
     // Names come last: what has one is complete, and so is every file that was asked for.
     pushes.complete(&image).await?;
     export::write(request, layers, events, &image).await?;
     let names = pushes.name(&image).await?;
+    solver.keep_digests();
+    caches::finish(writers, &bases).await;
     Ok(BuildResult {
         digest: image.descriptor.digest,
         descriptor: image.descriptor.clone(),
@@ -185,7 +206,7 @@ async fn plan_platform(
     };
     inputs.check_bases(&graph, &bases, resolver.events())?;
     let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
-    let solutions = solver.solve(&graph, &bases);
+    let solutions = solver.solve(&graph, &bases, &scope(request, platform)).await?;
     Ok(PlatformBuild { graph, bases, solutions })
 }
 
@@ -197,10 +218,30 @@ async fn finish_platform(
 ) -> Result<BuiltImage, BuildError> {
     let graph = &build.graph;
     let chain = graph.chain(graph.result);
-    let waiting = chain.iter().map(|step| build.solutions[step.position()].clone());
-    let solved: Vec<Arc<FileSystem>> = try_join_all(waiting).await?;
+    let solved: Vec<Arc<FileSystem>> = build.solutions.result.clone().await?.chain();
     let format = request.image_format.unwrap_or_else(|| base_format(build));
     assemble(graph, &chain, &solved, format, clock)
+}
+
+/// What the builds have in common whose steps are compared by `--explain-cache`.
+fn scope(request: &BuildRequest, platform: &Platform) -> String {
+    let dockerfile = match &request.dockerfile {
+        crate::request::DockerfileSource::Text(_) => None,
+        named => Some(named),
+    };
+    format!("{:?} {dockerfile:?} {:?} {platform}", request.context, request.target)
+}
+
+/// Says which layers are wanted here too, when the image does not only go to registries.
+fn expect_layers(request: &BuildRequest, layers: &Layers, solutions: &Solutions) {
+    if request.outputs.iter().all(|output| *output == crate::request::Output::Push) {
+        return;
+    }
+    // What is known already is somewhere else, perhaps; new layers are here anyway.
+    let known = solutions.image.iter().map_while(|solution| solution.clone().now_or_never());
+    for known in known.filter_map(Result::ok) {
+        layers.expect(known.own_layers());
+    }
 }
 
 /// The format of the image that the result is based on; OCI if it is based on none.

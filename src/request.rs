@@ -9,10 +9,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::{CacheSource, CacheTarget};
 use crate::exec::sandbox::IsolationChoice;
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
+use crate::layer::Encoding;
 use crate::registry::RegistrySettings;
 
 /// A Dockerfile that is longer than this is none.
@@ -41,8 +43,16 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// `--image-format`; the base's if not given.
     pub image_format: Option<ImageFormat>,
+    /// How new layers are compressed.
+    pub compression: Encoding,
     /// Whether results of earlier builds may be used.
     pub use_cache: bool,
+    /// `--cache-from`: where results are looked for that the store does not have.
+    pub cache_from: Vec<CacheSource>,
+    /// `--cache-to`: where results are put besides the store.
+    pub cache_to: Vec<CacheTarget>,
+    /// `--explain-cache`.
+    pub explain_cache: bool,
     /// `--isolation`.
     pub isolation: IsolationChoice,
     /// `--secret`, by id.
@@ -145,7 +155,11 @@ impl BuildRequest {
             tags: Vec::new(),
             outputs: Vec::new(),
             image_format: None,
+            compression: Encoding::default(),
             use_cache: true,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
+            explain_cache: false,
             isolation: IsolationChoice::Auto,
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::cache::CacheArguments;
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -56,6 +57,8 @@ pub(super) struct BuildArguments {
     /// Do every step anew
     #[arg(long)]
     no_cache: bool,
+    #[command(flatten)]
+    cache: CacheArguments,
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     progress: Progress,
@@ -199,14 +202,18 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         tags: arguments.tags.clone(),
         outputs,
         image_format: arguments.image_format,
+        compression: arguments.cache.compression()?,
         use_cache: !arguments.no_cache,
+        cache_from: arguments.cache.from(),
+        cache_to: arguments.cache.to(),
+        explain_cache: arguments.cache.explain(),
         isolation: arguments.isolation,
         secrets: arguments.mounts.secrets(),
         ssh_agents: arguments.mounts.agents()?,
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        store: store(arguments)?,
+        store: store(arguments.store.as_ref())?,
     })
 }
 
@@ -235,8 +242,9 @@ fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64
         .transpose()
 }
 
-fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {
-    if let Some(store) = &arguments.store {
+/// The store that was named, or the usual place.
+pub(super) fn store(named: Option<&PathBuf>) -> Result<PathBuf, String> {
+    if let Some(store) = named {
         return Ok(store.clone());
     }
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -286,11 +294,11 @@ fn report(arguments: &BuildArguments, result: &BuildResult) {
     }
 }
 
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     say(&mut anstream::stderr(), text);
 }
 
-fn say(output: &mut impl io::Write, text: &str) {
+pub(super) fn say(output: &mut impl io::Write, text: &str) {
     // Nobody may be reading any more; the exit code tells all the same.
     let _ = writeln!(output, "{text}");
 }

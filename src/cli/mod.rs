@@ -2,10 +2,12 @@
 
 mod arguments;
 mod build;
+mod cache;
 mod check;
 mod mounts;
 mod output;
 mod progress;
+mod store;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// See and prune what is kept between builds
+    Store(store::StoreArguments),
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -46,5 +50,6 @@ pub fn main() -> ExitCode {
     match Cooper::parse().command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
     }
 }

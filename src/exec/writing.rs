@@ -6,7 +6,7 @@ use super::error::StepError;
 use super::layers::{ImageLayer, Layers, Origin};
 use super::listing::Listing;
 use crate::image::{Descriptor, Layer, MediaType};
-use crate::layer::{Encoding, LayerWriter};
+use crate::layer::{Encoding, FileDigests, LayerWriter};
 use crate::store::BlobWriter;
 
 /// Takes a layer's uncompressed tar.
@@ -20,8 +20,8 @@ pub(super) struct NewLayer {
 impl NewLayer {
     pub(super) fn begin(layers: &Layers) -> Result<Self, StepError> {
         let blob = layers.store().begin_blob()?;
-        let writer = LayerWriter::new(blob, Encoding::default()).map_err(StepError::Write)?;
-        Ok(Self { layers: layers.clone(), writer, listing: Listing::begin() })
+        let writer = LayerWriter::new(blob, layers.encoding()).map_err(StepError::Write)?;
+        Ok(Self { layers: layers.clone(), writer, listing: Listing::begin(FileDigests::Taken) })
     }
 
     /// Keeps the layer and its index.
@@ -30,7 +30,12 @@ impl NewLayer {
         let index = self.listing.finish()?;
         let (digest, size) = blob.finish()?;
         self.layers.keep_index(finished.diff_id, index)?;
-        let descriptor = Descriptor::new(MediaType::ImageLayerGzip, digest, size);
+        let media_type = match self.layers.encoding() {
+            Encoding::Uncompressed => MediaType::ImageLayer,
+            Encoding::Gzip { .. } => MediaType::ImageLayerGzip,
+            Encoding::Zstd { .. } => MediaType::ImageLayerZstd,
+        };
+        let descriptor = Descriptor::new(media_type, digest, size);
         let layer = Layer { diff_id: finished.diff_id, descriptor };
         Ok(ImageLayer { layer, origin: Origin::Store })
     }

@@ -1,7 +1,6 @@
 //! Pushing: layers while the build goes on, then configs, then manifests, then names.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -10,19 +9,18 @@ use tokio::task::JoinSet;
 use super::BuildError;
 use super::image::WholeImage;
 use crate::event::{ActivityKind, Events};
-use crate::exec::{ImageLayer, Layers, Origin, Solution};
-use crate::graph::Graph;
+use crate::exec::{ImageLayer, LayerBlob, Layers, Origin, Solutions};
 use crate::image::{Descriptor, ImageRef, RepoName};
-use crate::registry::{BlobSource, ByteStream, RegistryError, Repository, Uploaded};
+use crate::registry::{KnownPlaces, RegistryError, Repository, Uploaded};
 use crate::request::{BuildRequest, Output};
 
 /// The pushes of one build.
 pub(super) struct Pushes {
     tags: Vec<ImageRef>,
-    /// Those of one registry stand together.
     repositories: Vec<Repository>,
     layers: Layers,
     events: Events,
+    known: KnownPlaces,
     /// Layers on their way. Dropping aborts them.
     running: JoinSet<Result<(), BuildError>>,
 }
@@ -33,6 +31,7 @@ impl Pushes {
         request: &BuildRequest,
         layers: &Layers,
         events: &Events,
+        known: &KnownPlaces,
     ) -> Result<Self, BuildError> {
         let tags = if request.outputs.contains(&Output::Push) { request.tags.clone() } else { Vec::new() };
         let names: BTreeSet<&RepoName> = tags.iter().map(ImageRef::repository).collect();
@@ -40,25 +39,23 @@ impl Pushes {
             .into_iter()
             .map(|name| layers.registries().repository(name))
             .collect::<Result<Vec<_>, _>>()?;
-        let (layers, events, running) = (layers.clone(), events.clone(), JoinSet::new());
-        Ok(Self { tags, repositories, layers, events, running })
+        let (layers, events, known) = (layers.clone(), events.clone(), known.clone());
+        Ok(Self { tags, repositories, layers, events, known, running: JoinSet::new() })
     }
 
     /// Sends each layer of the image as soon as its step is done.
-    pub(super) fn follow(&mut self, graph: &Graph, solutions: &[Solution]) {
-        for step in graph.chain(graph.result) {
-            let of_registry = |a: &Repository, b: &Repository| a.name().registry() == b.name().registry();
-            for repositories in self.repositories.chunk_by(of_registry) {
-                let solution = solutions[step.position()].clone();
-                let repositories = repositories.to_vec();
-                let (layers, events) = (self.layers.clone(), self.events.clone());
+    pub(super) fn follow(&mut self, solutions: &Solutions) {
+        for repository in &self.repositories {
+            for solution in &solutions.image {
+                let (repository, solution) = (repository.clone(), solution.clone());
+                let (layers, events, known) = (self.layers.clone(), self.events.clone(), self.known.clone());
                 self.running.spawn(async move {
                     // A step that fails is reported by who waits for the image.
                     let Ok(solved) = solution.await else { return Ok(()) };
                     let sent = solved
                         .own_layers()
                         .iter()
-                        .map(|layer| spread_layer(&repositories, layer, &layers, &events));
+                        .map(|layer| send_layer(&repository, layer, &layers, &events, &known));
                     try_join_all(sent).await.map(|_| ())
                 });
             }
@@ -82,7 +79,8 @@ impl Pushes {
         while let Some(ended) = self.running.join_next().await {
             ended??;
         }
-        let documents = self.repositories.iter().map(|repository| send_documents(repository, image));
+        let documents =
+            self.repositories.iter().map(|repository| send_documents(repository, image, &self.known));
         try_join_all(documents).await?;
         Ok(())
     }
@@ -108,10 +106,14 @@ impl Pushes {
 }
 
 /// Sends the configs, and the manifests that an index names.
-async fn send_documents(repository: &Repository, image: &WholeImage) -> Result<(), RegistryError> {
+async fn send_documents(
+    repository: &Repository,
+    image: &WholeImage,
+    known: &KnownPlaces,
+) -> Result<(), RegistryError> {
     for platform in &image.platforms {
         let config = Bytes::from(platform.config.clone());
-        repository.upload(&platform.manifest.config, config, &[]).await?;
+        known.upload(repository, &platform.manifest.config, config, &[]).await?;
         if image.index.is_some() {
             let descriptor: Descriptor = platform.descriptor();
             let bytes = Bytes::from(platform.manifest_bytes.clone());
@@ -121,39 +123,25 @@ async fn send_documents(repository: &Repository, image: &WholeImage) -> Result<(
     Ok(())
 }
 
-/// Makes sure that the repositories, all of one registry, have a layer: one is sent it, the others take it from there.
-async fn spread_layer(
-    repositories: &[Repository],
-    layer: &ImageLayer,
-    layers: &Layers,
-    events: &Events,
-) -> Result<(), BuildError> {
-    let Some((first, others)) = repositories.split_first() else { return Ok(()) };
-    let mut neighbours = match &layer.origin {
-        Origin::Registry(name) => layers.registries().names(name),
-        Origin::Store | Origin::Layout(_) => Vec::new(),
-    };
-    send_layer(first, layer, &neighbours, layers, events).await?;
-    neighbours.insert(0, first.name().clone());
-    let sent = others.iter().map(|other| send_layer(other, layer, &neighbours, layers, events));
-    try_join_all(sent).await.map(|_| ())
-}
-
 /// Makes sure that the repository has a layer: it may have it, take it from a neighbour, or be sent it.
 async fn send_layer(
     repository: &Repository,
     layer: &ImageLayer,
-    neighbours: &[RepoName],
     layers: &Layers,
     events: &Events,
+    known: &KnownPlaces,
 ) -> Result<(), BuildError> {
     let descriptor = &layer.layer.descriptor;
     let hex = descriptor.digest.hex();
     let activity =
         events.begin(ActivityKind::Push, format!("push layer {} to {}", &hex[..12], repository.name()));
+    let neighbours = match &layer.origin {
+        Origin::Registry(name) => layers.registries().names(name),
+        Origin::Store | Origin::Layout(_) => Vec::new(),
+    };
     // Bytes that neither side needs are never moved: the blob is fetched only when it has to be sent.
-    let blob = LazyBlob { layers: layers.clone(), layer: layer.clone() };
-    match repository.upload(descriptor, blob, neighbours).await {
+    let blob = LayerBlob::new(layers, layer);
+    match known.upload(repository, descriptor, blob, &neighbours).await {
         Ok(Uploaded::AlreadyThere | Uploaded::Mounted) => activity.cached(),
         Ok(Uploaded::Sent) => activity.done(),
         Err(error) => {
@@ -162,18 +150,4 @@ async fn send_layer(
         }
     }
     Ok(())
-}
-
-/// A layer's blob, fetched into the store when the first byte of it is asked for.
-struct LazyBlob {
-    layers: Layers,
-    layer: ImageLayer,
-}
-
-impl BlobSource for LazyBlob {
-    async fn open(&self, offset: u64, length: u64) -> io::Result<ByteStream> {
-        let (layers, layer) = (self.layers.clone(), self.layer.clone());
-        let path = tokio::task::spawn_blocking(move || layers.complete_blob(&layer)).await?;
-        path.map_err(io::Error::other)?.open(offset, length).await
-    }
 }

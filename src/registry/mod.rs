@@ -38,6 +38,7 @@ mod lanes;
 mod manifest;
 mod operation;
 mod outgoing;
+mod places;
 mod registries;
 mod repository;
 mod retry;
@@ -53,6 +54,7 @@ pub use credentials::{Credential, CredentialPlaces, Credentials, CredentialsErro
 pub use error::{Detail, Problem, RegistryError, RetryWish};
 pub use manifest::FetchedManifest;
 pub use operation::{ManifestName, Operation};
+pub use places::KnownPlaces;
 pub use registries::Registries;
 pub use repository::Repository;
 pub use retry::RetryPolicy;

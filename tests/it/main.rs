@@ -4,6 +4,7 @@
 
 mod add;
 mod build;
+mod cache;
 mod check;
 mod compatibility;
 mod differential;

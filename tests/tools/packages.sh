@@ -49,6 +49,7 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need strace strace
             ;;
         *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
     esac
