@@ -8,13 +8,19 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo test check lint fmt bench fuzz nightly clean-test-tools
+.PHONY: help demo image test check lint fmt bench microbench fuzz nightly clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build and push the sample app through a local registry, run it, ask its health
 	@tests/tools/demo.sh
+
+# Where the image is pushed to, for example: make image PUSH=registry.example.com/tools/cooper:0.1.0
+PUSH ?=
+
+image: ## Cooper's own image for amd64 and arm64, built by Cooper; PUSH=NAME:TAG pushes it
+	@PUSH='$(PUSH)' image/make.sh
 
 test: ## install what the tests need from Debian's packages, then run all tests
 	@tests/tools/packages.sh
@@ -35,7 +41,7 @@ lint: ## the part of check that runs nothing: format, clippy, docs
 fmt: ## format the code
 	$(CARGO) fmt
 
-FUZZ_TARGETS := parser expansion ignore archive layer_index manifest image_reference
+FUZZ_TARGETS := parser plan expansion context ignore archive layer_index manifest image_reference
 # Seconds per target, for example: make fuzz FUZZ_SECONDS=5
 FUZZ_SECONDS ?= 60
 # What cargo-fuzz passes, without what only nightly compilers take.
@@ -43,24 +49,49 @@ FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=4 \
 	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
 
-fuzz: ## libFuzzer on every parser of foreign input (needs a C++ compiler)
+# Targets at a time.
+FUZZ_JOBS ?= 2
+
+fuzz: ## libFuzzer on every parser of foreign input, a minute for each
+	@tests/tools/packages.sh build fuzz
 	@target="$${CARGO_TARGET_DIR:-$$PWD/target}/fuzz"; \
 	triple=$$(rustc --version --verbose | sed -n 's/^host: //p'); \
 	RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --bins --manifest-path fuzz/Cargo.toml \
 		--target "$$triple" --target-dir "$$target"; \
-	for name in $(FUZZ_TARGETS); do \
-		echo "== $$name"; \
-		mkdir -p "$$target/corpus/$$name" "$$target/artifacts/$$name"; \
-		"$$target/$$triple/release/$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
-			-verbosity=0 -print_final_stats=1 -dict=fuzz/dockerfile.dict -artifact_prefix="$$target/artifacts/$$name/" \
-			"$$target/corpus/$$name"; \
-	done
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
+		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)
 
 nightly: ## what takes too long for every run: 1,000 pairs of cached and uncached builds
 	COOPER_SOUNDNESS_PAIRS=1000 $(CARGO) test --locked --test it cache::soundness:: -- --nocapture
 
-bench: ## criterion benches of the hot paths
+microbench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked
+
+# Where kaniko-VERSION, buildctl and buildkitd are, for example: make bench PEERS=/opt/peers
+PEERS ?=
+# Where the base images are, or are put.
+BENCH_BASES ?= $${CARGO_TARGET_DIR:-target}/bench/bases
+# What the targets need; BENCH_CASES= measures every case with every builder, each cold, warm and cached.
+BENCH_CASES ?= sample=cold sample=warm,kept@cooper,buildkit,buildah sample=cached@cooper,buildkit,kaniko-1.28 \
+	copy=edited@cooper,buildkit,kaniko-1.28 debian=cold@cooper,buildkit,kaniko-1.28 \
+	files=cold@cooper,buildkit,kaniko-1.28 large=cold@cooper,kaniko-1.28 \
+	stages=cold@cooper,buildkit layers=cold@cooper,buildkit
+BENCH_RUNS ?= 5
+
+bench: ## Cooper beside Buildah, and beside Kaniko and BuildKit where PEERS has them: writes docs/benchmarks.md
+	@tests/tools/packages.sh bench
+	$(CARGO) build --release --locked --bin cooper
+	@target="$${CARGO_TARGET_DIR:-target}"; bases="$(BENCH_BASES)"; \
+	tests/tools/bench-bases.sh "$$bases" "$$target/release/cooper"; \
+	arguments=(); \
+	for case in $(BENCH_CASES); do arguments+=(--case "$$case"); done; \
+	for kaniko in $(PEERS)/kaniko-*; do \
+		[ ! -x "$$kaniko" ] || arguments+=(--kaniko "$${kaniko##*/kaniko-}=$$kaniko"); \
+	done; \
+	[ ! -x "$(PEERS)/buildkitd" ] || arguments+=(--buildkitd "$(PEERS)/buildkitd" --buildctl "$(PEERS)/buildctl"); \
+	"$$target/release/cooper" bench --runs $(BENCH_RUNS) --buildah buildah "$${arguments[@]}" \
+		--bases "$$bases" --work "$$target/bench/work" --notes docs/benchmarks-notes.md \
+		--json "$$target/bench/report.json" --html "$$target/bench/report.html" --markdown docs/benchmarks.md
 
 clean-test-tools: ## forget the stand-in base image and what it was made from
 	rm -rf "$${CARGO_TARGET_DIR:-target}/test-tools"

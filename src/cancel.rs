@@ -36,6 +36,11 @@ impl Cancel {
         }
     }
 
+    /// Becomes `true` when the switch is thrown; for code that knows nothing of switches.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.shared.thrown
+    }
+
     /// Whether the switch was thrown.
     pub fn is_cancelled(&self) -> bool {
         self.shared.thrown.load(Ordering::SeqCst)

@@ -14,6 +14,7 @@
 //! image; [`exec`] knows the graph and the file trees; the pipeline knows all; [`cli`] knows the request and the
 //! events. The words used throughout are explained in `docs/design.md`.
 
+pub mod bench;
 pub mod cache;
 pub mod cancel;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod context;
 pub mod dockerfile;
 pub mod event;
 pub mod exec;
+pub mod git;
 pub mod graph;
 pub mod image;
 pub mod layer;
@@ -29,3 +31,4 @@ pub mod registry;
 pub mod request;
 pub mod rootfs;
 pub mod store;
+pub mod web;

@@ -11,7 +11,11 @@ mod error;
 mod export;
 mod image;
 mod inputs;
+mod llb;
 mod push;
+mod retry;
+mod saved;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,22 +27,27 @@ pub use error::BuildError;
 pub(crate) use error::error_line;
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
+pub use llb::{LlbBuild, llb};
 
 use crate::cancel::Cancel;
+use crate::context::fetch::{Access, Fetcher, SshPlaces};
 use crate::event::Events;
 use crate::exec::{
-    CacheWriter, Clock, FileSystem, Layers, Runner, Solutions, Solver, SolverSettings, Supplies,
+    CacheWriter, Clock, FileSystem, ImageLayer, Layers, Runner, Solutions, Solver, SolverSettings,
+    StepFailure, Supplies, squash,
 };
-use crate::graph::{Bases, Graph, PlanRequest, Planned, plan};
+use crate::graph::{Bases, Graph, HistoryItem, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
-use crate::layer::Digest;
+use crate::layer::{Compression, Digest};
 use crate::registry::{Credentials, KnownPlaces, Registries, Traffic};
-use crate::request::BuildRequest;
+use crate::request::{BuildRequest, Output};
 use crate::store::Store;
 use bases::Resolver;
-use image::{BuiltImage, assemble};
-use inputs::Inputs;
+use image::{BuiltImage, Style, assemble};
+use inputs::{FetchedInputs, Inputs};
 use push::Pushes;
+pub use saved::{PushSaved, push_saved};
+pub use warm::warm;
 
 /// What a build yields.
 #[derive(Debug, Clone)]
@@ -82,9 +91,9 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
     request.validate()?;
     let Environment { credentials, helper, events, cancel } = environment;
     let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registries.clone(), credentials)?;
+    let registries = Registries::new(request.registry_settings(), credentials)?;
     let caches = caches::sources(request, &registries)?;
-    let layers = Layers::new(store, registries, events.clone(), request.compression, caches);
+    let layers = Layers::with_caches(store, registries, events.clone(), request.encoding, caches);
     let known = KnownPlaces::default();
     let writers = caches::writers(request, &layers, &known)?;
     let cancelled = async || {
@@ -123,8 +132,11 @@ async fn run(
     known: &KnownPlaces,
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
-    let inputs = Inputs::read(request, events)?;
-    let resolver = Resolver::new(layers, events, request.offline);
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
+    let resolver = Resolver::new(layers, events, request);
 
     let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
     let solver = Solver::new(SolverSettings {
@@ -133,13 +145,17 @@ async fn run(
         cancel: cancel.clone(),
         clock,
         use_cache: request.use_cache,
+        use_cached_runs: request.use_cached_runs,
+        ages: caches::ages(request, clock),
         contexts: inputs.contexts()?,
+        ignored_paths: request.ignored_paths.clone(),
         runner: Runner::new(request.isolation, helper, supplies),
-        oldest: caches::oldest(request),
         cache_writers: writers.to_vec(),
         explain: request.explain_cache,
+        fetcher,
     });
     let mut pushes = Pushes::begin(request, layers, events, known)?;
+    pushes.check().await?;
 
     let platforms = match request.platforms.as_slice() {
         [] => vec![Platform::host()],
@@ -147,15 +163,23 @@ async fn run(
     };
     let (mut images, mut bases) = (Vec::new(), Vec::new());
     for platform in &platforms {
-        let build = plan_platform(request, &inputs, &resolver, &solver, platform).await?;
+        let target = request.target.as_deref();
+        let build = plan_platform(request, target, &inputs, &resolver, &solver, platform).await?;
         expect_layers(request, layers, &build.solutions);
-        pushes.follow(&build.solutions);
-        images.push(tokio::select! {
-            image = finish_platform(request, &build, clock) => image?,
+        pushes.follow(&build.solutions, request.single_layer);
+        let (image, squashed) = tokio::select! {
+            image = finish_platform(request, &build, layers, clock) => image?,
             // What cannot be pushed need not be built.
             error = pushes.failure() => return Err(error),
-        });
+        };
+        pushes.send(&squashed);
+        images.push(image);
         bases.push(build.bases);
+        for target in &request.further_targets {
+            let build = plan_platform(request, Some(target), &inputs, &resolver, &solver, platform).await?;
+            build.solutions.result.await?;
+            bases.push(build.bases);
+        }
     }
     let image = image::combine(images, &platforms, request)?;
     // Names come last: what has one is complete, and so is every file that was asked for.
@@ -174,22 +198,38 @@ async fn run(
     })
 }
 
-/// Plans until every base image that planning asks for is known.
+/// Plans, and has the steps carried out as they are waited for.
 async fn plan_platform(
     request: &BuildRequest,
+    target: Option<&str>,
     inputs: &Inputs,
     resolver: &Resolver<'_>,
     solver: &Arc<Solver>,
     platform: &Platform,
 ) -> Result<PlatformBuild, BuildError> {
+    let (graph, bases) = plan_graph(request, target, inputs, resolver, platform).await?;
+    let (graph, bases) = (Arc::new(graph), Arc::new(bases));
+    let solutions = solver.solve(&graph, &bases, &scope(request, target, platform)).await?;
+    Ok(PlatformBuild { graph, bases, solutions })
+}
+
+/// Plans until every base image that planning asks for is known.
+async fn plan_graph(
+    request: &BuildRequest,
+    target: Option<&str>,
+    inputs: &Inputs,
+    resolver: &Resolver<'_>,
+    platform: &Platform,
+) -> Result<(Graph, Bases), BuildError> {
     let build_platform = Platform::host();
     let mut bases = Bases::new();
     let graph = loop {
         let planned = plan(PlanRequest {
             dockerfile: &inputs.dockerfile,
             build_args: &request.build_args,
-            target: request.target.as_deref(),
+            target,
             platform,
+            is_platform_given: !request.platforms.is_empty(),
             build_platform: &build_platform,
             contexts: &request.contexts,
             labels: &request.labels,
@@ -205,36 +245,81 @@ async fn plan_platform(
         }
     };
     inputs.check_bases(&graph, &bases, resolver.events())?;
-    let (graph, bases) = (Arc::new(*graph), Arc::new(bases));
-    let solutions = solver.solve(&graph, &bases, &scope(request, platform)).await?;
-    Ok(PlatformBuild { graph, bases, solutions })
+    Ok((*graph, bases))
 }
 
-/// Waits for the steps of the image, and makes its config and manifest.
+/// The steps that a build would have, by name, in an order in which they could be done. Base images are looked up;
+/// nothing else is fetched, run or pushed.
+pub async fn outline(request: &BuildRequest, environment: Environment) -> Result<Vec<String>, BuildError> {
+    request.validate()?;
+    let Environment { credentials, events, .. } = environment;
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registry_settings(), credentials)?;
+    let layers = Layers::new(store, registries, events.clone(), request.encoding);
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, &events)?;
+    let resolver = Resolver::new(&layers, &events, request);
+    let platform = request.platforms.first().cloned().unwrap_or_else(Platform::host);
+    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
+    Ok(graph.steps.into_iter().map(|step| step.name).collect())
+}
+
+/// Waits for the steps of the image, and makes its config and manifest. Gives with it the layers that belong to no
+/// step.
 async fn finish_platform(
     request: &BuildRequest,
     build: &PlatformBuild,
+    layers: &Layers,
     clock: Clock,
-) -> Result<BuiltImage, BuildError> {
+) -> Result<(BuiltImage, Vec<ImageLayer>), BuildError> {
     let graph = &build.graph;
     let chain = graph.chain(graph.result);
     let solved: Vec<Arc<FileSystem>> = build.solutions.result.clone().await?.chain();
-    let format = request.image_format.unwrap_or_else(|| base_format(build));
-    assemble(graph, &chain, &solved, format, clock)
+    let format = request.image_format.unwrap_or_else(|| {
+        let is_oci_only =
+            !request.annotations.is_empty() || request.encoding.compression() == Compression::Zstd;
+        if is_oci_only { ImageFormat::Oci } else { base_format(build) }
+    });
+    let style = Style { format, annotations: &request.annotations, clock };
+    if !request.single_layer || chain.len() < 2 {
+        return Ok((assemble(graph, &chain, &solved, &style)?, Vec::new()));
+    }
+    let (first, last) = (0, chain.len() - 1);
+    let (base, top) = (Arc::clone(&solved[first]), Arc::clone(&solved[last]));
+    let squashed = {
+        let (base, layers) = (Arc::clone(&base), layers.clone());
+        tokio::task::spawn_blocking(move || squash(&base, &top, clock.now, &layers)).await?
+    };
+    let squashed = squashed.map_err(|error| StepFailure {
+        place: graph.step(chain[last]).place.clone(),
+        name: "make one layer".to_owned(),
+        error: Arc::new(error),
+    })?;
+    let mut graph = Graph::clone(graph);
+    for item in &mut graph.history {
+        if let HistoryItem::Made { step, .. } = item {
+            *step = step.filter(|step| *step == chain[last]);
+        }
+    }
+    let own = squashed.own_layers().to_vec();
+    Ok((assemble(&graph, &[chain[first], chain[last]], &[base, squashed], &style)?, own))
 }
 
 /// What the builds have in common whose steps are compared by `--explain-cache`.
-fn scope(request: &BuildRequest, platform: &Platform) -> String {
+fn scope(request: &BuildRequest, target: Option<&str>, platform: &Platform) -> String {
     let dockerfile = match &request.dockerfile {
         crate::request::DockerfileSource::Text(_) => None,
         named => Some(named),
     };
-    format!("{:?} {dockerfile:?} {:?} {platform}", request.context, request.target)
+    format!("{:?} {dockerfile:?} {target:?} {platform}", request.context)
 }
 
 /// Says which layers are wanted here too, when the image does not only go to registries.
 fn expect_layers(request: &BuildRequest, layers: &Layers, solutions: &Solutions) {
-    if request.outputs.iter().all(|output| *output == crate::request::Output::Push) {
+    if !request.single_layer && request.outputs.iter().all(|output| *output == Output::Push) {
         return;
     }
     // What is known already is somewhere else, perhaps; new layers are here anyway.

@@ -6,16 +6,19 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{CacheSource, CacheTarget};
+use crate::context::source::ContextOrigin;
+pub use crate::context::source::ContextSource;
 use crate::exec::sandbox::IsolationChoice;
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
-use crate::layer::Encoding;
-use crate::registry::RegistrySettings;
+use crate::layer::{Compression, Encoding};
+use crate::registry::{Hosts, RegistrySettings};
 
 /// A Dockerfile that is longer than this is none.
 pub const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -43,10 +46,26 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// `--image-format`; the base's if not given.
     pub image_format: Option<ImageFormat>,
-    /// How new layers are compressed.
-    pub compression: Encoding,
+    /// Annotations of the manifests.
+    pub annotations: BTreeMap<String, String>,
+    /// How layers that are made are compressed.
+    pub encoding: Encoding,
+    /// Absolute paths that are left out of the layers that are made, with all that is below them.
+    pub ignored_paths: Vec<PathBuf>,
+    /// Whether all layers that are made become one.
+    pub single_layer: bool,
+    /// Stages to build besides the target; nothing is made of them.
+    pub further_targets: Vec<String>,
+    /// How the image is pushed.
+    pub push: PushPolicy,
+    /// How often looking up a base image that failed is tried again, besides what is tried again of itself.
+    pub look_up_retries: u32,
     /// Whether results of earlier builds may be used.
     pub use_cache: bool,
+    /// Whether those of RUN may.
+    pub use_cached_runs: bool,
+    /// Results of earlier builds that are older than this are not used.
+    pub max_cache_age: Option<Duration>,
     /// `--cache-from`: where results are looked for that the store does not have.
     pub cache_from: Vec<CacheSource>,
     /// `--cache-to`: where results are put besides the store.
@@ -71,14 +90,16 @@ pub struct BuildRequest {
     pub store: PathBuf,
 }
 
-/// Where the files of the build context are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContextSource {
-    /// In a directory.
-    Directory(PathBuf),
-    /// There are none.
-    Empty,
+/// How an image is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushPolicy {
+    /// How often a push that failed is tried again as a whole, besides what is tried again of itself.
+    pub retries: u32,
+    /// Whether a tag that the registry does not let be overwritten counts as pushed.
+    pub accept_immutable_tags: bool,
+    /// Whether pushing is tried before there is anything to push.
+    pub check_first: bool,
 }
 
 /// Where the Dockerfile is.
@@ -133,6 +154,9 @@ pub enum RequestError {
     /// Two things want standard output.
     #[error("only one output can go to standard output")]
     SeveralToStdout,
+    /// Docker's format has no such layers.
+    #[error("docker's image format has no layers compressed with zstd; use the oci format")]
+    ZstdInDocker,
     /// Some outputs hold one platform only.
     #[error("`{output}` holds one platform; give one `--platform`, or use `--push` or `--output type=oci`")]
     OnePlatformOnly {
@@ -155,8 +179,16 @@ impl BuildRequest {
             tags: Vec::new(),
             outputs: Vec::new(),
             image_format: None,
-            compression: Encoding::default(),
+            annotations: BTreeMap::new(),
+            encoding: Encoding::default(),
+            ignored_paths: Vec::new(),
+            single_layer: false,
+            further_targets: Vec::new(),
+            push: PushPolicy::default(),
+            look_up_retries: 0,
             use_cache: true,
+            use_cached_runs: true,
+            max_cache_age: None,
             cache_from: Vec::new(),
             cache_to: Vec::new(),
             explain_cache: false,
@@ -171,6 +203,34 @@ impl BuildRequest {
         }
     }
 
+    /// How registries are reached, and the servers of contexts: one of those may be named as not to be verified.
+    pub fn registry_settings(&self) -> RegistrySettings {
+        let mut settings = self.registries.clone();
+        if let ContextSource::Remote(context) = &self.context
+            && let ContextOrigin::Git(source) = &context.origin
+            && source.skip_tls_verify
+        {
+            let port = source.url.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let host = format!("{}{port}", source.url.host);
+            match &mut settings.skip_tls_verify {
+                Hosts::Every => {}
+                Hosts::Only(hosts) => {
+                    hosts.insert(host);
+                }
+                Hosts::AllBut(hosts) => {
+                    hosts.remove(&host);
+                }
+            }
+        }
+        settings
+    }
+
+    /// Whether there is to be an index even over a single platform: BuildKit's build argument says so.
+    pub fn wants_index(&self) -> bool {
+        let argument = self.build_args.get("BUILDKIT_MULTI_PLATFORM").map(String::as_str);
+        matches!(argument, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
     /// Checks what can be checked without looking at anything else.
     pub fn validate(&self) -> Result<(), RequestError> {
         if self.outputs.contains(&Output::Push) && self.tags.is_empty() {
@@ -179,10 +239,14 @@ impl BuildRequest {
         if let Some(tag) = self.tags.iter().find(|tag| tag.digest().is_some()) {
             return Err(RequestError::TagWithDigest(tag.clone()));
         }
+        if self.encoding.compression() == Compression::Zstd && self.image_format == Some(ImageFormat::Docker)
+        {
+            return Err(RequestError::ZstdInDocker);
+        }
         if self.outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
             return Err(RequestError::SeveralToStdout);
         }
-        if self.platforms.len() > 1 {
+        if self.platforms.len() > 1 || self.wants_index() {
             for output in &self.outputs {
                 let output = match output {
                     Output::Push | Output::Oci(_) => continue,

@@ -8,10 +8,13 @@ use std::io::Read;
 use std::path::{Component, Path};
 
 use cooper::context::ignore::Ignore;
+use cooper::context::source::kaniko::KanikoOptions;
+use cooper::context::source::{GitSource, buildx, kaniko};
 use cooper::dockerfile::{
-    Escape, LintOptions, Source, Span, Word, expand, expand_heredoc, expand_words, lint, parse, parse_chmod,
-    parse_duration, parse_onbuild, parse_partly, parse_port_spec, parse_signal,
+    Escape, LintOptions, RemoteSource, Source, Span, Word, expand, expand_heredoc, expand_words, lint, parse,
+    parse_chmod, parse_duration, parse_onbuild, parse_partly, parse_port_spec, parse_signal,
 };
+use cooper::graph::{self, Base, Bases, PlanRequest, Planned, StepId};
 use cooper::image::{ImageConfig, ImageRef, ManifestOrIndex, Platform};
 use cooper::layer::{LayerIndex, TarReader, decompress};
 
@@ -39,6 +42,48 @@ pub fn parser(data: &[u8]) {
     let _ = parse_onbuild(Source::new("trigger", text.as_ref()));
 }
 
+/// A Dockerfile as a graph: for a foreign platform, with empty bases that have triggers.
+pub fn plan(data: &[u8]) {
+    /// Steps of a plan that is looked up again and again would be endless.
+    const MAX_ROUNDS: usize = 20;
+
+    let text = String::from_utf8_lossy(data);
+    let Ok(dockerfile) = parse(Source::new("Dockerfile", text.as_ref())) else { return };
+    let build_args = BTreeMap::from([("a".to_owned(), "value".to_owned())]);
+    let platform: Platform = "linux/s390x".parse().expect("it is a platform");
+    let mut bases = Bases::new();
+    for _ in 0..MAX_ROUNDS {
+        let planned = graph::plan(PlanRequest {
+            dockerfile: &dockerfile,
+            build_args: &build_args,
+            target: None,
+            platform: &platform,
+            is_platform_given: true,
+            build_platform: &Platform::host(),
+            contexts: &BTreeMap::new(),
+            labels: &BTreeMap::new(),
+            bases: &bases,
+        });
+        match planned {
+            Err(diagnostics) => return assert!(!diagnostics.render(false).is_empty()),
+            Ok(Planned::Needs(needs)) => bases.extend(needs.into_iter().map(|need| {
+                let mut config = ImageConfig::for_platform(&need.platform);
+                config.config.on_build = vec!["COPY --from=b /x $a".to_owned(), "USER $b".to_owned()];
+                (need, Base { config, layers: Vec::new(), is_docker: false })
+            })),
+            Ok(Planned::Graph(graph)) => {
+                for (position, step) in graph.steps.iter().enumerate() {
+                    let parent = step.operation.parent().map(StepId::position);
+                    assert!(parent.is_none_or(|parent| parent < position), "inputs come first");
+                }
+                assert_eq!(graph.config.architecture, platform.architecture());
+                return;
+            }
+        }
+    }
+    panic!("bases are looked up again and again");
+}
+
 /// A word with variables, and the values that words become.
 pub fn expansion(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -59,6 +104,18 @@ pub fn expansion(data: &[u8]) {
     let _ = parse_duration(&text);
     let _ = parse_port_spec(&text);
     let _ = parse_signal(&text);
+    let _ = RemoteSource::of(&text);
+}
+
+/// Where a build context is: a git repository or another address, as `docker buildx` and as Kaniko write them.
+pub fn context(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(git) = GitSource::parse(&text) {
+        let directory = git.subdirectory.unwrap_or_default();
+        assert!(directory.components().all(|part| matches!(part, Component::Normal(_))), "{directory:?}");
+    }
+    let _ = buildx::parse(&text);
+    let _ = kaniko::parse(&text, &KanikoOptions::default());
 }
 
 /// A `.dockerignore`; the first line is a path to be looked up.

@@ -1,8 +1,10 @@
 //! Values on command lines.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::context::source::{ContextOrigin, ContextSource, buildx};
 use crate::graph::NamedContext;
 use crate::image::ImageRef;
 use crate::request::{DockerfileSource, MAX_DOCKERFILE};
@@ -33,6 +35,22 @@ pub(super) fn key_value(text: &str) -> Option<(String, String)> {
     }
 }
 
+/// The build argument, or else the environment variable, which becomes one, as with `docker buildx`. See
+/// reproducible-builds.org, `SOURCE_DATE_EPOCH`.
+pub(super) fn source_date_epoch(build_args: &mut BTreeMap<String, String>) -> Result<Option<i64>, String> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    if !build_args.contains_key(NAME)
+        && let Ok(text) = std::env::var(NAME)
+    {
+        build_args.insert(NAME.to_owned(), text);
+    }
+    let text = build_args.get(NAME).filter(|text| !text.is_empty());
+    text.map(|text| {
+        text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
+    })
+    .transpose()
+}
+
 /// `HOST=PEM` of `--registry-certificate`.
 pub(super) fn certificate(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
@@ -46,18 +64,23 @@ pub(super) fn named_context(text: &str) -> Result<(String, NamedContext), String
     let Some((name, value)) =
         text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty())
     else {
-        return Err("write NAME=PATH, NAME=docker-image://IMAGE or NAME=oci-layout://PATH[:TAG]".to_owned());
+        return Err(
+            "write NAME=PATH, NAME=docker-image://IMAGE, NAME=oci-layout://PATH[:TAG] or NAME=URL".to_owned()
+        );
     };
     let context = if let Some(image) = value.strip_prefix("docker-image://") {
         NamedContext::Image(image.parse::<ImageRef>().map_err(|error| error.to_string())?)
     } else if value.starts_with("oci-layout://") {
         NamedContext::Layout(value.to_owned())
-    } else if value.contains("://") {
-        return Err(format!(
-            "`{value}` is not supported yet; give a directory, docker-image:// or oci-layout://"
-        ));
     } else {
-        NamedContext::Directory(value.into())
+        match buildx::parse(value).map_err(|error| error.to_string())? {
+            ContextSource::Directory(path) => NamedContext::Directory(path),
+            ContextSource::Remote(context) if context.origin == ContextOrigin::Stdin => {
+                return Err("standard input can be the main context only".to_owned());
+            }
+            ContextSource::Remote(context) => NamedContext::Remote(context),
+            ContextSource::Empty => return Err(format!("`{value}` is no context")),
+        }
     };
     Ok((name.to_owned(), context))
 }
@@ -73,7 +96,8 @@ mod tests {
             ("src=../src", Ok(("src", NamedContext::Directory("../src".into())))),
             ("a=docker-image://alpine", Ok(("a", image))),
             ("a=oci-layout://x:1", Ok(("a", NamedContext::Layout("oci-layout://x:1".into())))),
-            ("a=https://x", Err(())),
+            ("a=ftp://x", Err(())),
+            ("a=-", Err(())),
             ("a", Err(())),
             ("=a", Err(())),
         ] {

@@ -7,26 +7,27 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::arguments::{certificate, dockerfile_source, key_value, named_context};
+use super::arguments::{certificate, dockerfile_source, key_value, named_context, source_date_epoch};
 use super::cache::CacheArguments;
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
-use crate::event::Events;
+use crate::context::source::buildx;
+use crate::event::{Events, Trace};
 use crate::exec::sandbox::IsolationChoice;
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
-use crate::request::{BuildRequest, ContextSource, Output};
+use crate::request::{BuildRequest, Output};
 
 /// What `cooper build` takes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub(super) struct BuildArguments {
-    /// Directory with the files that COPY and ADD see
+    /// The files that COPY and ADD see: a directory, a git repository, the address of an archive or `-`
     #[arg(value_name = "CONTEXT")]
-    context: PathBuf,
+    context: String,
     /// The Dockerfile; `-` reads it from standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -61,7 +62,10 @@ pub(super) struct BuildArguments {
     cache: CacheArguments,
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    progress: Progress,
+    pub(super) progress: Progress,
+    /// Write to this file where the time went, as a Chrome trace for Perfetto, and say the gist of it
+    #[arg(long, value_name = "PATH")]
+    trace: Option<PathBuf>,
     /// Write digests as JSON to this file
     #[arg(long, value_name = "PATH")]
     metadata_file: Option<PathBuf>,
@@ -109,9 +113,17 @@ fn image_format(text: &str) -> Result<ImageFormat, String> {
 
 /// Builds; says what came of it.
 pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
-    let events = Events::new(arguments.progress.reporter());
+    let trace = arguments.trace.as_ref().map(|path| (Trace::begin(), path));
+    let reporter = arguments.progress.reporter();
+    let reporter = trace.iter().fold(reporter, |reporter, (trace, _)| trace.reporter(reporter));
+    let events = Events::new(reporter);
     let result = build(arguments, &events);
     events.finish();
+    // A build that failed has a trace too; its own error counts.
+    let result = match trace.map(|(trace, path)| save_trace(&trace, path)) {
+        Some(Err(error)) => result.and(Err(error)),
+        _ => result,
+    };
     match result {
         Ok(result) => {
             if arguments.progress != Progress::Json {
@@ -119,29 +131,60 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(Failure::Build(error)) => {
-            complain(&error.render(true));
-            ExitCode::from(error.exit_code())
-        }
-        Err(Failure::Other(text)) => {
-            complain(&pipeline::error_line(&text, true));
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(),
     }
 }
 
 /// Why nothing was built, or nothing could be said about it.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
+    /// The build failed.
     Build(Box<BuildError>),
+    /// This.
     Other(String),
+}
+
+impl Failure {
+    /// Says it; the exit code that goes with it.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Self::Build(error) => {
+                complain(&error.render(true));
+                ExitCode::from(error.exit_code())
+            }
+            Self::Other(text) => {
+                complain(&pipeline::error_line(text, true));
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
     let request = request(arguments).map_err(Failure::Other)?;
+    let result =
+        run_with_own_credentials(events, async |environment| pipeline::build(&request, environment).await)?;
+    write_files(arguments, &result)?;
+    Ok(result)
+}
+
+/// Runs something that builds with the credentials that docker's settings have.
+pub(super) fn run_with_own_credentials<T>(
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let places = CredentialPlaces::from_environment();
     let credentials =
         Credentials::load(&places).map_err(|error| Failure::Other(pipeline::describe(&error)))?;
+    run_pipeline(credentials, events, build)
+}
+
+/// Runs something that builds, until it ends or a signal ends it.
+pub(super) fn run_pipeline<T>(
+    credentials: Credentials,
+    events: &Events,
+    build: impl AsyncFnOnce(Environment) -> Result<T, BuildError>,
+) -> Result<T, Failure> {
     let cancel = Cancel::new().map_err(|error| Failure::Other(error.to_string()))?;
     let helper = PathBuf::from("/proc/self/exe");
     let environment = Environment { credentials, helper, events: events.clone(), cancel: cancel.clone() };
@@ -151,15 +194,13 @@ fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Fai
         .map_err(|error| Failure::Other(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         let listener = tokio::spawn(cancel_on_signal(cancel));
-        let result = pipeline::build(&request, environment).await;
+        let result = build(environment).await;
         listener.abort();
         result
     });
     // Threads that wait for a download that nobody wants any more need not be waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let result = result.map_err(|error| Failure::Build(Box::new(error)))?;
-    write_files(arguments, &result)?;
-    Ok(result)
+    result.map_err(|error| Failure::Build(Box::new(error)))
 }
 
 /// Throws the switch on SIGINT and SIGTERM.
@@ -178,23 +219,26 @@ async fn cancel_on_signal(cancel: Cancel) {
 }
 
 /// The request that was typed. Reads standard input for `--file -`, and nothing else.
-fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
+    let context = buildx::parse(&arguments.context).map_err(|error| pipeline::describe(&error))?;
+    if arguments.context == "-" && arguments.file.as_deref() == Some(Path::new("-")) {
+        return Err("standard input cannot be both the build context and the Dockerfile".to_owned());
+    }
     let dockerfile = dockerfile_source(arguments.file.as_deref())?;
     let mut outputs = arguments.outputs.clone();
     if arguments.push && !outputs.contains(&Output::Push) {
         outputs.push(Output::Push);
     }
-    let build_args: BTreeMap<String, String> =
+    let mut build_args: BTreeMap<String, String> =
         arguments.build_args.iter().filter_map(|text| key_value(text)).collect();
     let labels = arguments.labels.iter().map(|text| match text.split_once('=') {
         Some((name, value)) => (name.to_owned(), value.to_owned()),
         None => (text.clone(), String::new()),
     });
     Ok(BuildRequest {
-        context: ContextSource::Directory(arguments.context.clone()),
         dockerfile,
         contexts: arguments.build_contexts.iter().cloned().collect(),
-        source_date_epoch: source_date_epoch(&build_args)?,
+        source_date_epoch: source_date_epoch(&mut build_args)?,
         build_args,
         target: arguments.target.clone(),
         platforms: arguments.platforms.clone(),
@@ -202,7 +246,7 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         tags: arguments.tags.clone(),
         outputs,
         image_format: arguments.image_format,
-        compression: arguments.cache.compression()?,
+        encoding: arguments.cache.compression()?,
         use_cache: !arguments.no_cache,
         cache_from: arguments.cache.from(),
         cache_to: arguments.cache.to(),
@@ -213,7 +257,8 @@ fn request(arguments: &BuildArguments) -> Result<BuildRequest, String> {
         extra_hosts: arguments.mounts.hosts(),
         offline: arguments.offline,
         registries: registries(arguments),
-        store: store(arguments.store.as_ref())?,
+        context,
+        ..BuildRequest::new(PathBuf::new(), store(arguments.store.as_ref())?)
     })
 }
 
@@ -229,17 +274,6 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
         },
         ..RegistrySettings::default()
     }
-}
-
-/// The build argument, or else the environment variable. See reproducible-builds.org, `SOURCE_DATE_EPOCH`.
-fn source_date_epoch(build_args: &BTreeMap<String, String>) -> Result<Option<i64>, String> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let text = build_args.get(NAME).cloned().or_else(|| std::env::var(NAME).ok());
-    text.filter(|text| !text.is_empty())
-        .map(|text| {
-            text.parse().map_err(|_| format!("{NAME} is `{text}`; it must be a whole number of seconds"))
-        })
-        .transpose()
 }
 
 /// The store that was named, or the usual place.
@@ -271,7 +305,15 @@ fn write_files(arguments: &BuildArguments, result: &BuildResult) -> Result<(), F
     Ok(())
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
+    trace
+        .save(path)
+        .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))?;
+    complain(trace.summary().trim_end());
+    Ok(())
+}
+
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes)
         .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))
 }

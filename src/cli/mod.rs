@@ -1,14 +1,19 @@
 //! Command lines: what was typed becomes a request, events become what is seen.
 
 mod arguments;
+mod bench;
 mod build;
 mod cache;
 mod check;
+mod executor;
+mod llb;
 mod mounts;
 mod output;
 mod progress;
+mod registry;
 mod store;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +44,31 @@ enum Command {
     Check(check::CheckArguments),
     /// See and prune what is kept between builds
     Store(store::StoreArguments),
+    /// Write a build as BuildKit LLB, for `buildctl build`
+    Llb(Box<llb::LlbArguments>),
+    /// Measure Cooper beside other builders
+    Bench(Box<bench::BenchArguments>),
+    /// Look into registries, copy and compare images, clean up
+    Registry(registry::RegistryArguments),
+    /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
+    #[command(disable_help_flag = true)]
+    Executor {
+        /// Arguments of Kaniko's executor
+        #[arg(value_name = "ARGUMENT", allow_hyphen_values = true, trailing_var_arg = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Take the arguments of Kaniko's warmer: `cooper warmer --help` lists them
+    #[command(disable_help_flag = true)]
+    Warmer {
+        /// Arguments of Kaniko's warmer
+        #[arg(value_name = "ARGUMENT", allow_hyphen_values = true, trailing_var_arg = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// pflag knows bytes; what is not UTF-8 could only be part of a path, and is refused there as not existing.
+fn texts(arguments: &[OsString]) -> Vec<String> {
+    arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// Runs the program; its exit code is 0, that of a failed RUN, 130 when interrupted, 2 for a command line that makes
@@ -47,9 +77,22 @@ pub fn main() -> ExitCode {
     if sandbox::is_helper() {
         return sandbox::helper_main();
     }
+    sandbox::forbid_name_modules();
+    // Kaniko's programs are links to this one.
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let [name, arguments @ ..] = arguments.as_slice()
+        && let Some(program) = executor::Program::by_name(name)
+    {
+        return executor::main(program, &texts(arguments));
+    }
     match Cooper::parse().command {
+        Command::Executor { arguments } => executor::main(executor::Program::Executor, &texts(&arguments)),
+        Command::Warmer { arguments } => executor::main(executor::Program::Warmer, &texts(&arguments)),
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
+        Command::Llb(arguments) => llb::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
     }
 }

@@ -18,6 +18,8 @@ pub struct Ignore {
 struct Pattern {
     /// `!`: what matches is taken in again.
     exception: bool,
+    /// As written, cleaned.
+    text: String,
     glob: Glob,
 }
 
@@ -67,6 +69,14 @@ impl Ignore {
     /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// The patterns, one as in each line of the file.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        self.patterns.iter().map(|pattern| {
+            let mark = if pattern.exception { "!" } else { "" };
+            format!("{mark}{}", pattern.text)
+        })
     }
 
     /// Whether there are patterns that take files in again.
@@ -132,7 +142,7 @@ impl Pattern {
         Ok(if text.is_empty() || text == ".." || text.starts_with("../") {
             None
         } else {
-            Some(Self { exception, glob })
+            Some(Self { exception, text, glob })
         })
     }
 }

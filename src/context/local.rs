@@ -3,23 +3,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata as FileMetadata};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use walkdir::WalkDir;
 
 use super::ignore::{Ignore, Level};
 use crate::layer::{Device, Metadata};
-use crate::rootfs::{Content, ContentSource, Directory, Leaf, LeafKind, Node, Tree};
+use crate::rootfs::{Content, ContentSource, Directory, Leaf, LeafKind, Node, OpenDirectory, Tree};
 
 /// The files of a directory.
 #[derive(Debug)]
 pub struct Context {
     root: PathBuf,
-    directory: OwnedFd,
+    directory: OpenDirectory,
     tree: Tree,
 }
 
@@ -34,6 +32,12 @@ pub enum ContextError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The context is elsewhere, and what is to be done with it fetches nothing.
+    #[error("the build context `{context}` is not a directory: it is fetched by `cooper build` only")]
+    NotHere {
+        /// What was given.
+        context: String,
     },
     /// The context is a file.
     #[error("the build context `{}` is not a directory", path.display())]
@@ -59,16 +63,17 @@ impl Context {
     /// mounts ConfigMaps and Secrets (`file -> ..data/file`, `..data -> ..2026_11_22`) is seen through: the files
     /// are plain files, and the kubelet's own names do not exist.
     pub fn load(root: &Path, ignore: &Ignore) -> Result<Self, ContextError> {
+        let _span = tracing::info_span!("list context").entered();
         let failed = |source| ContextError::Read { path: root.to_owned(), source };
         let metadata = std::fs::metadata(root).map_err(failed)?;
         if !metadata.is_dir() {
             return Err(ContextError::NotADirectory { path: root.to_owned() });
         }
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let directory = OpenDirectory::new(root).map_err(failed)?;
         let mut listing = Listing {
             root,
             ignore,
+            foreign: None,
             tree: Tree::empty(),
             linked: HashMap::new(),
             left_out: BTreeMap::new(),
@@ -101,19 +106,23 @@ impl Context {
     /// Opens a file at the path that [`ContentSource::Context`] gives. Links are not followed: one that has taken
     /// the file's place since the listing leads nowhere.
     pub fn open(&self, path: &Path) -> Result<File, ContextError> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
-            // Some sandboxes refuse openat2; the last component at least is never a link.
-            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
-                rustix::fs::openat(&self.directory, path, flags, Mode::empty())
-            }
-            opened => opened,
+        self.directory.open(path).map_err(|source| ContextError::Read { path: path.to_owned(), source })
+    }
+
+    /// The files of a directory that is no context; its contents are read without one.
+    pub(crate) fn load_foreign(root: &Path) -> Result<Tree, ContextError> {
+        let failed = |source| ContextError::Read { path: root.to_owned(), source };
+        let mut listing = Listing {
+            root,
+            ignore: &Ignore::default(),
+            foreign: Some(OpenDirectory::new(root).map_err(failed)?),
+            tree: Tree::empty(),
+            linked: HashMap::new(),
+            left_out: BTreeMap::new(),
+            is_kubernetes: false,
         };
-        match opened {
-            Ok(file) => Ok(File::from(file)),
-            Err(error) => Err(ContextError::Read { path: path.to_owned(), source: error.into() }),
-        }
+        listing.walk()?;
+        Ok(listing.tree)
     }
 }
 
@@ -121,6 +130,8 @@ impl Context {
 struct Listing<'a> {
     root: &'a Path,
     ignore: &'a Ignore,
+    /// Where contents are, if not in a context.
+    foreign: Option<OpenDirectory>,
     tree: Tree,
     /// Files with several names, by device and inode.
     linked: HashMap<(u64, u64), Arc<Leaf>>,
@@ -208,7 +219,7 @@ impl Listing<'_> {
                 self.tree.insert(path, Node::Leaf(Arc::clone(leaf)));
                 return Ok(());
             }
-            file(path.to_owned(), metadata.len())
+            self.file(path.to_owned(), metadata.len())
         } else if kind.is_char_device() {
             LeafKind::CharDevice(device(metadata.rdev()))
         } else if kind.is_block_device() {
@@ -246,10 +257,18 @@ impl Listing<'_> {
             } else if metadata.is_file() {
                 let source =
                     if below.as_os_str().is_empty() { inside.to_owned() } else { inside.join(below) };
-                self.insert(&path, &metadata, file(source, metadata.len()));
+                self.insert(&path, &metadata, self.file(source, metadata.len()));
             }
         }
         Ok(())
+    }
+
+    fn file(&self, path: PathBuf, size: u64) -> LeafKind {
+        let source = match &self.foreign {
+            None => ContentSource::Context(path),
+            Some(directory) => ContentSource::Directory { directory: directory.clone(), path },
+        };
+        LeafKind::File(Content { size, source, text: None })
     }
 
     fn insert(&mut self, path: &Path, metadata: &FileMetadata, kind: LeafKind) {
@@ -272,10 +291,6 @@ fn capability(path: &Path) -> Option<Vec<u8>> {
     let mut buffer = [0_u8; MAX_CAPABILITY];
     let length = rustix::fs::lgetxattr(path, CAPABILITY, &mut buffer).ok()?;
     buffer.get(..length).map(<[u8]>::to_vec)
-}
-
-fn file(path: PathBuf, size: u64) -> LeafKind {
-    LeafKind::File(Content { size, source: ContentSource::Context(path), text: None })
 }
 
 /// A file's metadata as it goes into an image.

@@ -90,25 +90,52 @@ impl Diagnostic {
 
     /// The diagnostic as text of several lines: message, place, the source lines with the words underlined, advice.
     pub fn render(&self, source: &Source, colour: bool) -> String {
-        self.render_within(DEFAULT_WIDTH, source, colour)
+        self.render_text(&self.message, self.safe_advice().as_deref(), DEFAULT_WIDTH, source, colour)
     }
 
-    /// The same for a terminal of so many columns: of longer source lines only the part that matters is shown.
+    /// The same for a terminal of so many columns: of longer source lines only the part that matters is shown, and
+    /// longer texts are broken between words.
     pub fn render_within(&self, width: usize, source: &Source, colour: bool) -> String {
+        let width = width.max(MIN_WIDTH);
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let title = format!("{severity}[{}]: ", self.code.name());
+        let message = wrapped(&self.message, width.saturating_sub(title.len()));
+        // Advice begins behind a margin as wide as the line's number, and ` = help: `.
+        let line = self.span.map(|span| source.line_column(span.end).line).unwrap_or_default();
+        let margin = line.to_string().len() + " = help: ".len();
+        let advice = self.safe_advice().map(|advice| wrapped(&advice, width.saturating_sub(margin)));
+        self.render_text(&message, advice.as_deref(), width, source, colour)
+    }
+
+    /// The advice, which unlike the rest is printed as it is: a Dockerfile must not send commands to the terminal.
+    fn safe_advice(&self) -> Option<String> {
+        self.advice.as_deref().map(normalize_untrusted_str)
+    }
+
+    fn render_text(
+        &self,
+        message: &str,
+        advice: Option<&str>,
+        width: usize,
+        source: &Source,
+        colour: bool,
+    ) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let renderer = renderer.term_width(width.max(MIN_WIDTH));
+        let renderer = renderer.term_width(width);
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(self.message.as_str()).id(self.code.name());
+        let title = level.primary_title(message).id(self.code.name());
         let mut group = match self.span {
             Some(span) => title.element(excerpt(source, span)),
             None => Group::with_title(title),
         };
-        if let Some(advice) = &self.advice {
-            // Unlike the rest it is printed as it is: a Dockerfile must not send commands to the terminal.
-            group = group.element(Level::HELP.message(normalize_untrusted_str(advice)));
+        if let Some(advice) = advice {
+            group = group.element(Level::HELP.message(advice));
         }
         renderer.render(&[group])
     }
@@ -133,6 +160,23 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// A text in lines of at most `width` characters, broken between words; longer words stay whole.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = String::with_capacity(text.len());
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 {
+            let fits = used + 1 + length <= width;
+            lines.push(if fits { ' ' } else { '\n' });
+            used = if fits { used + 1 } else { 0 };
+        }
+        lines.push_str(word);
+        used += length;
+    }
+    lines
 }
 
 /// Only the lines that the span touches: rendering takes no longer in a long file.
@@ -216,6 +260,29 @@ mod tests {
           = help: do so
         ");
         assert!(!diagnostic.render(&source, false).contains("help"));
+    }
+
+    #[test]
+    fn breaks_long_texts_between_words() {
+        let source = Source::new("Dockerfile", "FROM x\nRUN a\n");
+        let message = "one two three four five six seven eight nine ten";
+        let advice = "eleven twelve thirteen fourteen fifteen sixteen";
+        let diagnostic = Diagnostic::warning(Code::UndefinedVar, message, Span::new(7, 10)).advise(advice);
+        insta::assert_snapshot!(diagnostic.render_within(40, &source, false), @r"
+        warning[UndefinedVar]: one two three
+                               four five six
+                               seven eight nine
+                               ten
+         --> Dockerfile:2:1
+          |
+        2 | RUN a
+          | ^^^
+          |
+          = help: eleven twelve thirteen
+                  fourteen fifteen sixteen
+        ");
+        assert_eq!(wrapped("", 5), "");
+        assert_eq!(wrapped("a  longer-word b", 5), "a \nlonger-word\nb");
     }
 
     #[test]

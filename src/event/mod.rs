@@ -5,8 +5,10 @@
 
 mod explained;
 mod json;
+mod logrus;
 mod plain;
 mod terminal;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +17,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use json::JsonReporter;
+pub use logrus::{Log, LogFormat, LogLevel, LogStyle, LogrusReporter};
 pub use plain::PlainReporter;
 pub use terminal::TerminalReporter;
+pub use trace::Trace;
 
 /// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning or goes away.
 pub const EVENT_SCHEMA_VERSION: u32 = 1;
@@ -58,6 +62,9 @@ pub enum EventKind {
         activity: ActivityKind,
         /// What is shown of it, like `[2/5] COPY . .`.
         name: String,
+        /// What it is about, for reporters that have words of their own for it.
+        #[serde(skip)]
+        subject: Subject,
     },
     /// An activity moved on.
     Progress {
@@ -103,6 +110,35 @@ pub enum EventKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ActivityId(pub u64);
+
+/// What an activity is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Subject {
+    /// Nothing that needs words of its own.
+    #[default]
+    Other,
+    /// Looking up a base image.
+    Base {
+        /// The image's name.
+        image: String,
+        /// The registry that has it, if one has.
+        registry: Option<String>,
+    },
+    /// An instruction of the Dockerfile.
+    Instruction {
+        /// As it is written, on one line.
+        text: String,
+        /// Whether it executes a command.
+        executes: bool,
+    },
+    /// Naming the image in a registry, after which others find it.
+    Destination {
+        /// The name.
+        image: String,
+        /// The same with the digest in place of the tag.
+        pinned: String,
+    },
+}
 
 /// Kinds of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -247,8 +283,13 @@ impl Events {
 
     /// Opens an activity. It ends with [`Activity::done`] and the like; dropped before, it was stopped.
     pub fn begin(&self, activity: ActivityKind, name: impl Into<String>) -> Activity {
+        self.begin_about(Subject::Other, activity, name)
+    }
+
+    /// The same for an activity about `subject`.
+    pub fn begin_about(&self, subject: Subject, activity: ActivityKind, name: impl Into<String>) -> Activity {
         let id = ActivityId(self.shared.next.fetch_add(1, Ordering::Relaxed));
-        self.report(EventKind::Begun { id, activity, name: name.into() });
+        self.report(EventKind::Begun { id, activity, name: name.into(), subject });
         Activity {
             events: self.clone(),
             id,

@@ -62,7 +62,7 @@ impl<W: Write> State<W> {
                 let text = super::explained::line(name, *answer, place.as_deref(), changes);
                 self.line(None, &format!("{DIM}{}{DIM:#}", printable(&text)))
             }
-            EventKind::Begun { id, activity, name } => {
+            EventKind::Begun { id, activity, name, .. } => {
                 let (activity, name) = (*activity, printable(name));
                 let title = format!("{BOLD}{name}{BOLD:#}");
                 self.running.insert(*id, Running { activity, name, moved: 0 });
@@ -162,6 +162,7 @@ mod tests {
             id: ActivityId(id),
             activity: ActivityKind::Step,
             name: name.to_owned(),
+            subject: crate::event::Subject::Other,
         };
         let ended = |id, outcome| EventKind::Ended { id: ActivityId(id), outcome, duration_ms: 1234 };
         let mut state = State { output: Vec::new(), running: BTreeMap::new(), last: None };

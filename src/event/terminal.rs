@@ -87,7 +87,7 @@ impl Reporter for TerminalReporter {
                 let text = super::explained::line(name, *answer, place.as_deref(), changes);
                 self.line(&format!("{DIM}{}{DIM:#}", printable(&text)));
             }
-            EventKind::Begun { id, activity, name } => {
+            EventKind::Begun { id, activity, name, .. } => {
                 let (activity, name) = (*activity, printable(name));
                 let bar = self.screen.add(ProgressBar::new_spinner().with_style(spinner()));
                 bar.set_prefix(shortened(&name));

@@ -69,6 +69,10 @@ impl Contents<'_> {
             };
             match &content.source {
                 ContentSource::Inline(bytes) => tar.append(entry, &bytes[..])?,
+                ContentSource::Directory { directory, path } => {
+                    let failed = |source| ContextError::Read { path: path.clone(), source };
+                    tar.append(entry, directory.open(path).map_err(failed)?)?;
+                }
                 ContentSource::Context(path) => {
                     let missing = || ContextError::Read {
                         path: path.clone(),

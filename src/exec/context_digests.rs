@@ -108,6 +108,7 @@ impl ContextDigests {
 /// Reads a file; its metadata is what it was both before and after.
 fn read(context: &Context, path: &Path) -> Result<(Digest, Metadata), ContextError> {
     let failed = |source| ContextError::Read { path: path.to_owned(), source };
+    let _span = tracing::info_span!("digest").entered();
     let mut buffer = vec![0; 128 << 10];
     loop {
         let mut file = context.open(path)?;

@@ -8,13 +8,16 @@ use super::contents::Contents;
 use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
 use super::definition::copy_flags;
 use super::error::StepError;
+use super::git_source::{CheckedOut, GitFiles, GitSourceError};
 use super::layers::ImageLayer;
+use super::left_out;
 use super::result::FileSystem;
 use super::solve::{Solver, Work, input};
 use super::writing::NewLayer;
 use crate::context::Context;
 use crate::context::ignore::Ignore;
 use crate::dockerfile::Span;
+use crate::git::GitError;
 use crate::graph::{CopyInput, CopyStep, Files, KeyWriter, StepId};
 use crate::layer::{DiffId, Digest, Metadata, TarWriter};
 use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node, Owner, Tree, walk_into};
@@ -36,6 +39,8 @@ struct Source {
     files: Vec<Selected>,
     /// Whether files that are archives are unpacked.
     unpack: bool,
+    /// The repository whose files are meant instead.
+    git: Option<GitFiles>,
 }
 
 impl Solver {
@@ -66,16 +71,21 @@ impl Solver {
         let rules = self.rules(copy, &base)?;
         let over = if copy.link { Tree::empty() } else { base };
         let mut arrangement = Arrangement::new(&over);
-        let several = selection.sources.iter().map(|source| source.files.len()).sum::<usize>() > 1;
+        let checked_out: Vec<Option<CheckedOut>> =
+            selection.sources.iter().map(|source| self.files_of_git(source)).collect::<Result<_, _>>()?;
+        let files = |(source, git): (&'_ Source, &'_ Option<CheckedOut>)| {
+            git.as_ref().map_or(source.files.len(), |git| git.files.len())
+        };
+        let several = selection.sources.iter().zip(&checked_out).map(files).sum::<usize>() > 1;
         if several && !rules.into_directory {
             arrangement
                 .require_directory(&rules.destination)
                 .map_err(|source| StepError::Copy { source, span: None })?;
         }
         let mut archives = HashMap::new();
-        for source in &selection.sources {
+        for (source, git) in selection.sources.iter().zip(&checked_out) {
             let at = |error| StepError::Copy { source: error, span: source.span };
-            for selected in &source.files {
+            for selected in git.as_ref().map_or(&source.files, |git| &git.files) {
                 let archive =
                     if source.unpack { self.open_archive(selected, selection, source.span)? } else { None };
                 match archive {
@@ -105,6 +115,13 @@ impl Solver {
         self.write(&placed, &contents)
     }
 
+    /// The files of a source that is a repository.
+    fn files_of_git(&self, source: &Source) -> Result<Option<CheckedOut>, StepError> {
+        let Some(git) = &source.git else { return Ok(None) };
+        let failed = |error| git_failed(error, source.span.unwrap_or_default());
+        self.check_out(git).map(Some).map_err(failed)
+    }
+
     /// The archive that a selected file is, if it is one.
     fn open_archive(
         &self,
@@ -116,7 +133,9 @@ impl Solver {
         let file = match &content.source {
             ContentSource::Context(path) => self.context(selection.context_name.as_ref())?.open(path)?,
             ContentSource::Blob(digest) => self.settings().layers.store().open_blob(*digest)?,
-            ContentSource::Inline(_) | ContentSource::Layer { .. } => return Ok(None),
+            ContentSource::Inline(_) | ContentSource::Layer { .. } | ContentSource::Directory { .. } => {
+                return Ok(None);
+            }
         };
         Archive::open(file, self.settings().layers.store().scratch())
             .map_err(|source| StepError::Archive { source, span })
@@ -159,7 +178,12 @@ impl Solver {
                     };
                     let leaf = Leaf { metadata, kind: LeafKind::File(content) };
                     let selected = Selected::file(name, Node::Leaf(Arc::new(leaf)));
-                    selection.sources.push(Source { span: None, files: vec![selected], unpack: false });
+                    selection.sources.push(Source {
+                        span: None,
+                        files: vec![selected],
+                        unpack: false,
+                        git: None,
+                    });
                 }
                 CopyInput::Files { from, pattern } => {
                     let tree = self.source_tree(from, inputs, &mut selection)?;
@@ -178,6 +202,7 @@ impl Solver {
                         span: Some(pattern.span),
                         files,
                         unpack: copy.unpack_local,
+                        git: None,
                     });
                 }
                 CopyInput::Remote { url, checksum, unpack } => {
@@ -185,7 +210,18 @@ impl Solver {
                         .download(&url.value, *checksum)
                         .map_err(|source| StepError::Download { source, span: url.span })?;
                     let files = vec![downloaded.into_selected()];
-                    selection.sources.push(Source { span: Some(url.span), files, unpack: *unpack });
+                    selection.sources.push(Source {
+                        span: Some(url.span),
+                        files,
+                        unpack: *unpack,
+                        git: None,
+                    });
+                }
+                CopyInput::Git(git) => {
+                    let files =
+                        self.resolve_git(&git.value).map_err(|source| git_failed(source, git.span))?;
+                    let (span, git) = (Some(git.span), Some(files));
+                    selection.sources.push(Source { span, files: Vec::new(), unpack: false, git });
                 }
             }
         }
@@ -231,6 +267,10 @@ impl Solver {
         key.optional(copy.depends_on_parent().then(|| *below.identity().as_bytes()));
         key.digest(copy_flags(copy)).digest(self.form());
         for source in &selection.sources {
+            if let Some(git) = &source.git {
+                git.write_to(&mut key);
+                continue;
+            }
             key.number(u64::from(source.unpack)).number(source.files.len() as u64);
             for file in &source.files {
                 file.write_names(&mut key);
@@ -299,6 +339,11 @@ impl Solver {
                     }
                     ContentSource::Context(path) => self.digest_of(path, selection)?,
                     ContentSource::Blob(digest) => *digest,
+                    // Where such files are is found by a commit, and their key is that commit.
+                    ContentSource::Directory { path, .. } => {
+                        key.field("directory").field(path.as_os_str().as_encoded_bytes());
+                        return Ok(());
+                    }
                 };
                 key.field("file").digest(digest);
             }
@@ -318,10 +363,23 @@ impl Solver {
         placed: &[copy::Placed],
         contents: &Contents<'_>,
     ) -> Result<ImageLayer, StepError> {
+        let _span = tracing::info_span!("write layer").entered();
         let mut tar = TarWriter::new(NewLayer::begin(&self.settings().layers)?);
-        contents.write(placed, &mut tar)?;
+        let ignored = &self.settings().ignored_paths;
+        if ignored.is_empty() {
+            contents.write(placed, &mut tar)?;
+        } else {
+            contents.write(&left_out::kept(placed, ignored), &mut tar)?;
+        }
         tar.finish()?.finish()
     }
+}
+
+fn git_failed(source: GitSourceError, span: Span) -> StepError {
+    if matches!(source, GitSourceError::Git(GitError::Cancelled)) {
+        return StepError::Cancelled;
+    }
+    StepError::Git { source: Box::new(source), span }
 }
 
 /// The patterns of `--exclude`; as with BuildKit, one that begins with `/` matches nothing.

@@ -107,6 +107,8 @@ impl Solver {
                     // Not the URL itself, in which there may be a password.
                     definition.part("download", key.finish());
                 }
+                // Which commit a name stands for is known when it is asked.
+                CopyInput::Git(_) => return Ok(None),
                 CopyInput::Inline { name, text } => {
                     definition.text(format!("here-document `{name}`"), text);
                 }
@@ -203,11 +205,12 @@ impl Solver {
         Ok(self.shown_by(mount, &BTreeMap::new())?.map(|shown| shown.key))
     }
 
-    /// What has a say in every layer that is made: the latest time in it, and how it is compressed.
+    /// What has a say in every layer that is made: the latest time in it, how it is compressed, what is left out.
     pub(super) fn form(&self) -> Digest {
         let mut key = KeyWriter::new("form of layers");
         self.settings().clock.write_to(&mut key);
         key.field(format!("{:?}", self.settings().layers.encoding()));
+        key.list(self.settings().ignored_paths.iter().map(|path| path.as_os_str().as_encoded_bytes()));
         key.finish()
     }
 }

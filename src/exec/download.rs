@@ -2,32 +2,18 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use reqwest::header::{LAST_MODIFIED, LOCATION};
-use reqwest::{Response, StatusCode};
+use reqwest::header::LAST_MODIFIED;
 use url::Url;
 
 use super::copy::Selected;
-use super::layers::Layers;
 use super::solve::Solver;
+use crate::context::fetch::{AccessError, Fetcher};
 use crate::event::ActivityKind;
 use crate::layer::{Digest, Metadata};
-use crate::registry::SettingsError;
 use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node};
 use crate::store::StoreError;
-
-/// As many as browsers follow.
-const MAX_REDIRECTS: usize = 10;
-
-/// How often a download is begun before it is given up; pauses double from [`FIRST_PAUSE`].
-const ATTEMPTS: u32 = 4;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// A download that takes longer will not end.
-const LIMIT: Duration = Duration::from_hours(1);
+use crate::web::{self, ATTEMPTS, FIRST_PAUSE, WebError, shown};
 
 /// The name of a file whose URL has none.
 const UNNAMED: &str = "__unnamed__";
@@ -54,34 +40,12 @@ pub enum DownloadError {
         #[source]
         source: url::ParseError,
     },
-    /// The client cannot be made.
+    /// The server does not give it.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The server cannot be asked, or stops answering.
-    #[error("cannot download `{url}`")]
-    Request {
-        /// The URL, without any password.
-        url: String,
-        /// Why not.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The server says no.
-    #[error("cannot download `{url}`: the server answers {status}")]
-    Status {
-        /// The URL.
-        url: String,
-        /// Its answer.
-        status: StatusCode,
-    },
-    /// The server sends us around, or to something that is no web server.
-    #[error("cannot download `{url}`: it redirects to `{target}`, which is not followed")]
-    Redirect {
-        /// The URL.
-        url: String,
-        /// Where to.
-        target: String,
-    },
+    Web(#[from] WebError),
+    /// What is to be shown to the server cannot be.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The content is not what `--checksum` says.
     #[error("digest mismatch: `{url}` has {actual}, and `--checksum` says {expected}")]
     Checksum {
@@ -103,13 +67,7 @@ pub enum DownloadError {
 impl DownloadError {
     /// Whether another attempt may succeed.
     fn may_pass(&self) -> bool {
-        match self {
-            Self::Request { .. } => true,
-            Self::Status { status, .. } => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
-            }
-            _ => false,
-        }
+        matches!(self, Self::Web(error) if error.may_pass())
     }
 }
 
@@ -127,19 +85,19 @@ impl Solver {
     /// Downloads a file into the store. Blocks.
     pub(super) fn download(&self, url: &str, checksum: Option<Digest>) -> Result<Downloaded, DownloadError> {
         let parsed = Url::parse(url).map_err(|source| DownloadError::Url { url: url.to_owned(), source })?;
-        let layers = &self.settings().layers;
+        let fetcher = &self.settings().fetcher;
         let activity =
             self.settings().events.begin(ActivityKind::Pull, format!("download {}", shown(&parsed)));
         let downloaded = tokio::runtime::Handle::current().block_on(async {
             let mut pause = FIRST_PAUSE;
             for _ in 1..ATTEMPTS {
-                match fetch(layers, &parsed).await {
+                match fetch(fetcher, &parsed).await {
                     Err(error) if error.may_pass() => tokio::time::sleep(pause).await,
                     result => return result,
                 }
                 pause *= 2;
             }
-            fetch(layers, &parsed).await
+            fetch(fetcher, &parsed).await
         })?;
         if let Some(expected) = checksum.filter(|expected| *expected != downloaded.digest) {
             return Err(DownloadError::Checksum { url: shown(&parsed), expected, actual: downloaded.digest });
@@ -149,45 +107,23 @@ impl Solver {
     }
 }
 
-async fn fetch(layers: &Layers, url: &Url) -> Result<Downloaded, DownloadError> {
-    let response = open(layers, url).await?;
+async fn fetch(fetcher: &Fetcher, url: &Url) -> Result<Downloaded, DownloadError> {
+    let authorization = fetcher.access().for_web(url, None)?;
+    let mut response = web::open(fetcher.registries(), url, authorization.as_ref()).await?;
     let header = response.headers().get(LAST_MODIFIED).and_then(|value| value.to_str().ok());
     let modified =
         header.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()).map(|time| time.timestamp().as_second());
-    let mut blob = layers.store().begin_blob()?;
-    let mut stream = response.bytes_stream();
-    let failed = |source| DownloadError::Request { url: shown(url), source };
-    while let Some(bytes) = stream.next().await {
-        blob.write_all(&bytes.map_err(failed)?).map_err(DownloadError::Write)?;
+    let mut blob = fetcher.store().begin_blob()?;
+    let limit = fetcher.registries().stall_limit();
+    let silent = |_| WebError::Silent { url: shown(url), seconds: limit.as_secs() };
+    let failed = |source: reqwest::Error| WebError::Request { url: shown(url), source: source.without_url() };
+    while let Some(bytes) =
+        tokio::time::timeout(limit, response.chunk()).await.map_err(silent)?.map_err(failed)?
+    {
+        blob.write_all(&bytes).map_err(DownloadError::Write)?;
     }
     let (digest, size) = blob.finish()?;
     Ok(Downloaded { name: name(url), digest, size, modified })
-}
-
-/// Asks for the file, following redirects to other web servers.
-async fn open(layers: &Layers, url: &Url) -> Result<Response, DownloadError> {
-    let mut at = url.clone();
-    for _ in 0..MAX_REDIRECTS {
-        let client = layers.registries().web_client(&at)?;
-        let request = client.get(at.clone()).timeout(LIMIT);
-        let failed =
-            |source: reqwest::Error| DownloadError::Request { url: shown(url), source: source.without_url() };
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        if !status.is_redirection() {
-            return Err(DownloadError::Status { url: shown(url), status });
-        }
-        let target =
-            response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        at = match at.join(target) {
-            Ok(next) if matches!(next.scheme(), "http" | "https") => next,
-            _ => return Err(DownloadError::Redirect { url: shown(url), target: target.to_owned() }),
-        };
-    }
-    Err(DownloadError::Redirect { url: shown(url), target: shown(&at) })
 }
 
 /// The last name in the URL's path.
@@ -197,16 +133,6 @@ fn name(url: &Url) -> String {
         Some(name) if name != ".." => name.to_owned(),
         _ => UNNAMED.to_owned(),
     }
-}
-
-/// A URL without what may be secret in it.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // A URL that cannot have a password has none.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.to_string()
 }
 
 #[cfg(test)]
@@ -224,11 +150,5 @@ mod tests {
         ] {
             assert_eq!(name(&Url::parse(url).unwrap()), expected, "{url}");
         }
-    }
-
-    #[test]
-    fn hides_secrets() {
-        let url = Url::parse("https://user:secret@x/a?token=secret").unwrap();
-        assert_eq!(shown(&url), "https://x/a");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::contents::ContentsError;
 use super::copy::{ArchiveError, CopyError};
 use super::download::DownloadError;
+use super::git_source::GitSourceError;
 use super::layers::LayerError;
 use super::mounts::MountError;
 use super::sandbox::SandboxError;
@@ -53,6 +54,14 @@ pub enum StepError {
     Download {
         /// Why.
         source: DownloadError,
+        /// The word that is to blame.
+        span: Span,
+    },
+    /// A source of ADD cannot be fetched.
+    #[error("{source}")]
+    Git {
+        /// Why.
+        source: Box<GitSourceError>,
         /// The word that is to blame.
         span: Span,
     },
@@ -164,6 +173,7 @@ impl StepError {
         match self {
             Self::Copy { span, .. } | Self::Owner { span, .. } | Self::Archive { span, .. } => *span,
             Self::Download { span, .. }
+            | Self::Git { span, .. }
             | Self::Ignored { span, .. }
             | Self::Mount { span, .. }
             | Self::Unsupported { span, .. }

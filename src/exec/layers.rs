@@ -115,8 +115,8 @@ struct Shared {
     store: Arc<Store>,
     registries: Registries,
     events: Events,
-    runtime: tokio::runtime::Handle,
     encoding: Encoding,
+    runtime: tokio::runtime::Handle,
     /// Where lists of layers may be found that the store does not have.
     caches: Vec<Entries>,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
@@ -145,10 +145,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Layers {
-    /// The layers of a build that runs in the current tokio runtime.
-    ///
-    /// New layers get this `encoding`; `caches` are asked for what layers list.
-    pub fn new(
+    /// The layers of a build that runs in the current tokio runtime. Those that are made get this encoding.
+    pub fn new(store: Arc<Store>, registries: Registries, events: Events, encoding: Encoding) -> Self {
+        Self::with_caches(store, registries, events, encoding, Vec::new())
+    }
+
+    /// The same; `caches` are asked for what layers list.
+    pub fn with_caches(
         store: Arc<Store>,
         registries: Registries,
         events: Events,
@@ -160,8 +163,8 @@ impl Layers {
             store,
             registries,
             events,
-            runtime,
             encoding,
+            runtime,
             caches,
             arriving: Mutex::default(),
             wanted: Mutex::default(),
@@ -170,6 +173,11 @@ impl Layers {
             borrowed: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// How layers that are made are compressed.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.shared.encoding
     }
 
     /// The store behind.

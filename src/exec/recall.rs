@@ -62,6 +62,26 @@ impl Found {
     }
 }
 
+/// When results were made that are still used.
+#[derive(Debug, Clone, Default)]
+pub struct Ages {
+    /// Nothing that was made earlier is used.
+    pub oldest: Option<Time>,
+    /// Nothing from these caches that was made earlier.
+    pub oldest_in_caches: BTreeMap<CachePlace, Time>,
+}
+
+impl Ages {
+    /// Whether something that was made at these times and is here may be used.
+    fn permit(&self, place: &FoundIn, mut made: impl Iterator<Item = Time>) -> bool {
+        let in_cache = match place {
+            FoundIn::Store => None,
+            FoundIn::Cache(place) => self.oldest_in_caches.get(place),
+        };
+        made.all(|time| [self.oldest.as_ref(), in_cache].into_iter().flatten().all(|oldest| time >= *oldest))
+    }
+}
+
 /// How many of the layers of a record are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needed {
@@ -72,10 +92,18 @@ pub(super) enum Needed {
 }
 
 /// What the store has under this key.
-pub(super) fn in_store(layers: &Layers, key: Digest, needed: Needed) -> Result<Option<Found>, StoreError> {
+pub(super) fn in_store(
+    layers: &Layers,
+    key: Digest,
+    needed: Needed,
+    ages: &Ages,
+) -> Result<Option<Found>, StoreError> {
     let store = layers.store();
     let Some(record) = store.step::<StepRecord>(key)? else { return Ok(None) };
     let Some(made) = cut(record.layers, needed) else { return Ok(None) };
+    if !ages.permit(&FoundIn::Store, made.iter().map(|made| made.created)) {
+        return Ok(None);
+    }
     for made in &made {
         if !store.use_blob(&made.layer.descriptor)? {
             return Ok(None);
@@ -89,12 +117,7 @@ pub(super) fn in_store(layers: &Layers, key: Digest, needed: Needed) -> Result<O
 }
 
 /// What the first cache that has something has under this key.
-pub(super) async fn in_caches(
-    layers: &Layers,
-    key: Digest,
-    needed: Needed,
-    oldest: &BTreeMap<CachePlace, Time>,
-) -> Option<Found> {
+pub(super) async fn in_caches(layers: &Layers, key: Digest, needed: Needed, ages: &Ages) -> Option<Found> {
     for cache in layers.caches().iter().filter(|cache| !cache.is_given_up()) {
         let found = match cache.step(key).await {
             Ok(found) => found,
@@ -105,11 +128,8 @@ pub(super) async fn in_caches(
         };
         let Some(CachedStep { layers: found }) = found else { continue };
         let Some(found) = cut(found, needed) else { continue };
-        let is_expired = match (found.last(), oldest.get(cache.place())) {
-            (Some(last), Some(oldest)) => last.created < *oldest,
-            _ => false,
-        };
-        if is_expired {
+        let place = FoundIn::Cache(cache.place().clone());
+        if !ages.permit(&place, found.iter().map(|layer| layer.created)) {
             continue;
         }
         layers.offer(cache, &found);
@@ -118,7 +138,7 @@ pub(super) async fn in_caches(
             .into_iter()
             .map(|CachedLayer { layer, created, .. }| (ImageLayer { layer, origin: origin.clone() }, created))
             .collect();
-        return Some(Found { layers, place: FoundIn::Cache(cache.place().clone()) });
+        return Some(Found { layers, place });
     }
     None
 }
@@ -184,7 +204,7 @@ impl Recalled {
 pub(super) async fn ask_caches(
     layers: &Layers,
     wanted: Vec<(StepId, Digest, Needed)>,
-    oldest: &BTreeMap<CachePlace, Time>,
+    ages: &Ages,
 ) -> Vec<(StepId, Found)> {
     // Stages that begin alike have steps in common.
     let mut keys: BTreeMap<Digest, (Needed, Vec<StepId>)> = BTreeMap::new();
@@ -192,7 +212,7 @@ pub(super) async fn ask_caches(
         keys.entry(key).or_insert((needed, Vec::new())).1.push(id);
     }
     let asked = keys.into_iter().map(|(key, (needed, ids))| async move {
-        let found = in_caches(layers, key, needed, oldest).await;
+        let found = in_caches(layers, key, needed, ages).await;
         ids.into_iter().filter_map(|id| Some((id, found.clone()?))).collect::<Vec<_>>()
     });
     join_all(asked).await.into_iter().flatten().collect()

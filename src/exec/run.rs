@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
+use super::left_out;
 use super::mounts::{self, Preparation, Prepared, Renewed, Shown, Supplies};
 use super::result::{FileSystem, chain_ids};
 use super::rootfs_pool::{RootfsPool, Unpacking};
@@ -105,6 +106,7 @@ impl Runner {
         settings: &SolverSettings,
         activity: &Activity,
     ) -> Result<ImageLayer, StepError> {
+        let span = tracing::info_span!("prepare RUN").entered();
         let sandbox = self.sandbox(settings)?;
         let layers = below.layers();
         let mut chain = chain_ids(&layers);
@@ -117,6 +119,8 @@ impl Runner {
             Preparation { run, shown, sandbox: &sandbox, settings, supplies, renewed }.prepare()?;
         let spec = self.specification(run, &mut prepared);
         let mut lines = Lines::new(activity);
+        drop(span);
+        let span = tracing::info_span!("run").entered();
         let exit = rootfs.run(&spec, &mut |stream, bytes| lines.push(stream, bytes), &settings.cancel)?;
         lines.finish();
         // Others may wait for a cache.
@@ -124,11 +128,21 @@ impl Runner {
         if exit != Exit::Code(0) {
             return Err(StepError::Failed { command: run.argv.join(" "), code: exit.code() });
         }
+        drop(span);
+        let _span = tracing::info_span!("diff").entered();
         let mut layer = NewLayer::begin(&settings.layers)?;
-        rootfs.commit(settings.clock.epoch, &mut layer, &settings.cancel)?;
+        if settings.ignored_paths.is_empty() {
+            rootfs.commit(settings.clock.epoch, &mut layer, &settings.cancel)?;
+        } else {
+            layer = left_out::filter(layer, &settings.ignored_paths, |tar| {
+                rootfs.commit(settings.clock.epoch, tar, &settings.cancel)?;
+                Ok(())
+            })?;
+        }
         let layer = layer.finish()?;
         chain = chain_ids(&[layers, vec![layer.clone()]].concat());
-        if let Some(last) = chain.last() {
+        // What was left out of the layer is still in the directory, which others would take for the layer.
+        if let Some(last) = chain.last().filter(|_| settings.ignored_paths.is_empty()) {
             rootfs.keep_as(last)?;
         }
         self.pool.put(chain, rootfs);

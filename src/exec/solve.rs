@@ -1,6 +1,7 @@
 //! From a graph to layers: every step once, independent ones side by side.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
@@ -14,13 +15,14 @@ use super::copy::{self};
 use super::error::{StepError, StepFailure};
 use super::explain::{Explained, FoundBy, Reasons};
 use super::layers::{ImageLayer, Layers, Origin};
+pub use super::recall::Ages;
 use super::recall::{Found, FoundIn, Needed, Recalled, StepRecord, ask_caches, in_caches, in_store};
 use super::result::FileSystem;
 use super::run::Runner;
-use crate::cache::CachePlace;
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::event::{ActivityKind, Events};
+use crate::context::fetch::Fetcher;
+use crate::event::{ActivityKind, Events, Subject};
 use crate::graph::{
     BaseSource, Bases, Definition, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
 };
@@ -51,16 +53,22 @@ pub struct SolverSettings {
     pub clock: Clock,
     /// Whether results of earlier builds are used.
     pub use_cache: bool,
+    /// Whether those of RUN are.
+    pub use_cached_runs: bool,
     /// The build context under `None`, the named ones under their names.
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
+    /// What is left out of layers: absolute paths, with all that is below them.
+    pub ignored_paths: Vec<PathBuf>,
     /// Executes the RUNs.
     pub runner: Runner,
-    /// Results in these caches that were made earlier are not used.
-    pub oldest: BTreeMap<CachePlace, Time>,
+    /// Which results are too old.
+    pub ages: Ages,
     /// Where results are put besides the store.
     pub cache_writers: Vec<CacheWriter>,
     /// Whether it is told why each step was carried out or not.
     pub explain: bool,
+    /// Gets what ADD adds from elsewhere.
+    pub fetcher: Fetcher,
 }
 
 /// Carries out steps.
@@ -235,11 +243,11 @@ impl Solver {
                 let is_open = demanded[id.position()]
                     && recalled.known[id.position()].is_none()
                     && roots[id.position()].is_none();
-                let key = definitions[id.position()].filter(|_| is_open)?;
+                let key = definitions[id.position()].filter(|_| is_open && self.may_recall_all(graph, id))?;
                 Some((id, key, Needed::All(graph.chain(id).len() - 1)))
             });
             let layers = &self.settings.layers;
-            for (id, hit) in ask_caches(layers, wanted.collect(), &self.settings.oldest).await {
+            for (id, hit) in ask_caches(layers, wanted.collect(), &self.settings.ages).await {
                 found[id.position()] = Some(hit);
             }
             recalled = Recalled::new(graph, &roots, &found);
@@ -250,8 +258,9 @@ impl Solver {
     /// What the store has of a step, by its definition.
     fn find_in_store(&self, graph: &Graph, id: StepId, keys: &[Option<Digest>]) -> Option<Found> {
         let is_made = graph.step(id).operation.parent().is_some();
-        let key = keys[id.position()].filter(|_| self.settings.use_cache && is_made)?;
-        match in_store(&self.settings.layers, key, Needed::All(graph.chain(id).len() - 1)) {
+        let key = keys[id.position()].filter(|_| is_made && self.may_recall_all(graph, id))?;
+        let needed = Needed::All(graph.chain(id).len() - 1);
+        match in_store(&self.settings.layers, key, needed, &self.settings.ages) {
             Ok(found) => found,
             Err(error) => {
                 self.settings.events.warn(crate::pipeline::describe(&error));
@@ -282,7 +291,10 @@ impl Solver {
             let (known, place) = (&recalled.known[id.position()], &recalled.places[id.position()]);
             match (known, place) {
                 (Some(known), Some(place)) if told[id.position()] => {
-                    self.settings.events.begin(ActivityKind::Step, step.name.clone()).cached();
+                    self.settings
+                        .events
+                        .begin_about(subject(step), ActivityKind::Step, step.name.clone())
+                        .cached();
                     self.explain(step, &Explained::Found { place, by: FoundBy::Definition });
                     if let Some(key) = definitions[id.position()] {
                         self.write_to_caches(step, known, &[key], Novelty::Old, Some(place));
@@ -364,7 +376,8 @@ impl Solver {
         key: Digest,
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
-        let activity = self.settings.events.begin(ActivityKind::Step, work.step.name.clone());
+        let activity =
+            self.settings.events.begin_about(subject(work.step), ActivityKind::Step, work.step.name.clone());
         let slot = Arc::clone(lock(&self.done).entry(key).or_default());
         // Held until the step is done: who has the same one waits for it here.
         let mut done = lock(&slot);
@@ -384,11 +397,12 @@ impl Solver {
             keep(&result)?;
             return Ok(result);
         }
-        let mut found = self.find_by_inputs(key)?;
+        let mut found = self.find_by_inputs(work.step, key)?;
         // Another build may be at it: its result will do.
         let turn = if found.is_none() { Some(store.lock_step(key, &self.settings.cancel)?) } else { None };
-        if found.is_none() && self.settings.use_cache && turn.as_ref().is_some_and(StepLock::has_waited) {
-            found = in_store(&self.settings.layers, key, Needed::Last)?;
+        let has_waited = turn.as_ref().is_some_and(StepLock::has_waited);
+        if found.is_none() && has_waited && self.may_recall(work.step) {
+            found = in_store(&self.settings.layers, key, Needed::Last, &self.settings.ages)?;
         }
         if let Some((known, place)) = found.and_then(Found::into_last) {
             activity.cached();
@@ -426,16 +440,41 @@ impl Solver {
         }
     }
 
+    /// Whether a result of an earlier build will do for this step.
+    fn may_recall(&self, step: &Step) -> bool {
+        let is_run = matches!(step.operation, Operation::Run(_));
+        self.settings.use_cache && (self.settings.use_cached_runs || !is_run)
+    }
+
+    /// Whether a result of an earlier build will do for this step and all those that it stands on or takes from.
+    fn may_recall_all(&self, graph: &Graph, id: StepId) -> bool {
+        if !self.settings.use_cache || self.settings.use_cached_runs {
+            return self.settings.use_cache;
+        }
+        let mut pending = vec![id];
+        let mut seen = BTreeSet::new();
+        while let Some(id) = pending.pop() {
+            let step = graph.step(id);
+            if !self.may_recall(step) {
+                return false;
+            }
+            if seen.insert(id) {
+                pending.extend(step.operation.inputs());
+            }
+        }
+        true
+    }
+
     /// What earlier builds have left of the step with this key, which stands for what its inputs came to.
-    fn find_by_inputs(&self, key: Digest) -> Result<Option<Found>, StepError> {
-        let SolverSettings { layers, use_cache, oldest, .. } = &self.settings;
-        if !use_cache {
+    fn find_by_inputs(&self, step: &Step, key: Digest) -> Result<Option<Found>, StepError> {
+        let SolverSettings { layers, ages, .. } = &self.settings;
+        if !self.may_recall(step) {
             return Ok(None);
         }
-        if let Some(found) = in_store(layers, key, Needed::Last)? {
+        if let Some(found) = in_store(layers, key, Needed::Last, ages)? {
             return Ok(Some(found));
         }
-        Ok(layers.runtime().block_on(in_caches(layers, key, Needed::Last, oldest)))
+        Ok(layers.runtime().block_on(in_caches(layers, key, Needed::Last, ages)))
     }
 
     fn make_directory(
@@ -471,6 +510,12 @@ impl Solver {
 }
 
 impl Clock {
+    /// The moment that was `age` ago, to the second. `None` before the years that can be written.
+    pub fn before(self, age: std::time::Duration) -> Option<Time> {
+        let age = i64::try_from(age.as_secs()).ok()?;
+        Time::from_epoch(self.now.epoch_seconds().checked_sub(age)?).ok()
+    }
+
     /// When something that is made now was made.
     fn created(self) -> Result<Time, StepError> {
         let time = match self.epoch {
@@ -484,6 +529,12 @@ impl Clock {
     pub(super) fn write_to(self, key: &mut KeyWriter) {
         key.optional(self.epoch.map(i64::to_be_bytes));
     }
+}
+
+/// What is said of a step: its instruction, without the stage it is in.
+fn subject(step: &Step) -> Subject {
+    let text = step.name.split_once("] ").map_or(step.name.as_str(), |(_, text)| text);
+    Subject::Instruction { text: text.to_owned(), executes: matches!(step.operation, Operation::Run(_)) }
 }
 
 /// One of a step's inputs. All are there: [`Operation::inputs`] lists what a step may ask for.

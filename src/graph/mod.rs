@@ -6,6 +6,7 @@
 
 mod base;
 mod key;
+mod llb;
 mod plan;
 
 use std::path::PathBuf;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 pub use base::{Base, BaseRequest, BaseSource, Bases};
 pub use key::{Change, ChangeKind, Definition, KeyWriter};
+pub use llb::{CONTEXT as LLB_CONTEXT, Llb, LlbError, LlbOptions, llb};
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
+use crate::context::source::GitSource;
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
 use crate::image::{History, ImageConfig};
 use crate::layer::Digest;
@@ -96,6 +99,24 @@ pub struct CopyStep {
     pub unpack_local: bool,
 }
 
+impl CopyStep {
+    /// A step that adds nothing yet, to `/`.
+    fn into_root(parent: StepId) -> Self {
+        Self {
+            parent,
+            sources: Vec::new(),
+            destination: PathBuf::from("/"),
+            into_directory: true,
+            owner: None,
+            mode: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack_local: false,
+        }
+    }
+}
+
 /// A value and where it was written.
 #[derive(Debug, Clone)]
 pub struct Located<T> {
@@ -124,6 +145,8 @@ pub enum CopyInput {
         /// Whether it is unpacked if it is an archive.
         unpack: bool,
     },
+    /// What a git repository has, in the directory that is meant.
+    Git(Box<Located<GitSource>>),
     /// A here-document.
     Inline {
         /// Its name.

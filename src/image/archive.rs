@@ -3,11 +3,15 @@
 //! The Docker archive is an OCI layout too, with a `manifest.json` beside the index, as `docker save` writes it
 //! since version 25. Entries are sorted, times are 0, so that equal images give equal files.
 
+mod unpack;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+pub use unpack::{UnpackError, unpack};
 
 use super::layout::{INDEX, LayoutName, MARKER, index_document};
 use super::{Blob, BlobSource, Bundle, Descriptor, ImageRef, ManifestError, canonical};

@@ -65,6 +65,21 @@ impl Bundle {
         Ok(bundle)
     }
 
+    /// What was read somewhere, to be written as it is. `blobs` has the root too, and each blob after those it refers
+    /// to; `manifest` and `platform` are those of a single image.
+    pub fn verbatim(
+        root: Descriptor,
+        manifest: Option<Manifest>,
+        platform: Option<Platform>,
+        blobs: impl IntoIterator<Item = Blob>,
+    ) -> Self {
+        let mut bundle = Self { root, platform, manifest, blobs: Vec::new() };
+        for blob in blobs {
+            bundle.add(blob);
+        }
+        bundle
+    }
+
     /// Each blob once: images share layers.
     fn add(&mut self, blob: Blob) {
         if !self.blobs.iter().any(|known| known.descriptor.digest == blob.descriptor.digest) {

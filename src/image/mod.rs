@@ -12,6 +12,7 @@ mod platform;
 mod reference;
 #[cfg(test)]
 mod sample;
+mod saved;
 mod time;
 
 pub use archive::{ArchiveError, ArchiveKind};
@@ -25,4 +26,5 @@ pub use manifest::{
 pub use oci_spec::image::MediaType;
 pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ImageRef, ParseImageRefError, RepoName};
+pub use saved::{SavedImage, SavedImageError};
 pub use time::{Time, TimeError};

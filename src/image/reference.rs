@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use oci_spec::distribution::Reference;
 use serde::{Deserialize, Serialize};
 
-use crate::layer::Digest;
+use crate::layer::{Digest, ParseDigestError};
 
 /// A repository in a registry: `docker.io/library/node`, without tag or digest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,11 +28,43 @@ pub struct ImageRef {
 
 /// Why a text is not an [`ImageRef`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an image name: {reason}")]
+#[error("`{text}` is not an image name: {problem}")]
 pub struct ParseImageRefError {
     text: String,
-    reason: String,
+    problem: NameProblem,
 }
+
+/// What is wrong with an image name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum NameProblem {
+    #[error("it is empty")]
+    Empty,
+    #[error("`{0}` is not the name of a registry: write HOST or HOST:PORT")]
+    Registry(String),
+    #[error("a repository name must be lower case")]
+    UpperCase,
+    #[error(
+        "`{0}` is not part of a repository name: write letters and digits, with `.`, `_`, `__` or `-` between them"
+    )]
+    Path(String),
+    #[error("its repository name has more than {MAX_PATH} characters")]
+    TooLong,
+    #[error(
+        "`{0}` is not a tag: write up to {MAX_TAG} letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`"
+    )]
+    Tag(String),
+    #[error("{0}")]
+    Digest(ParseDigestError),
+}
+
+/// Docker's registry, under which names without a registry are looked up.
+const DOCKER_HUB: &str = "docker.io";
+
+/// The most bytes a repository's path may have.
+const MAX_PATH: usize = 255;
+
+/// The most bytes a tag may have.
+const MAX_TAG: usize = 128;
 
 impl RepoName {
     /// A repository by registry host (with port) and path; both are taken as they are.
@@ -117,22 +148,86 @@ impl FromStr for ImageRef {
     type Err = ParseImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = |reason: String| ParseImageRefError { text: text.to_owned(), reason };
-        let reference: Reference = text.parse().map_err(|source| error(format!("{source}")))?;
-        // oci-spec lets a path with capitals through when it has several components; no registry would.
-        if reference.repository().bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(error("a repository name must be lower case".to_owned()));
-        }
-        let digest =
-            reference.digest().map(str::parse).transpose().map_err(|source| error(format!("{source}")))?;
-        let tag = match (reference.tag(), digest) {
-            // The parser adds `latest` to a bare name; with a digest the tag is only what was written.
-            (Some(tag), _) => Some(tag.to_owned()),
-            (None, Some(_)) => None,
-            (None, None) => Some("latest".to_owned()),
-        };
-        Ok(Self { repository: RepoName::new(reference.registry(), reference.repository()), tag, digest })
+        parse(text).map_err(|problem| ParseImageRefError { text: text.to_owned(), problem })
     }
+}
+
+/// The grammar of `distribution/reference`, by hand: its regular expression takes milliseconds to compile.
+fn parse(text: &str) -> Result<ImageRef, NameProblem> {
+    if text.is_empty() {
+        return Err(NameProblem::Empty);
+    }
+    let (name, digest) = match text.split_once('@') {
+        None => (text, None),
+        Some((name, digest)) => (name, Some(digest.parse().map_err(NameProblem::Digest)?)),
+    };
+    // A colon before a slash is that of a port.
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match name[last..].split_once(':') {
+        None => (name, None),
+        Some((part, tag)) => (&name[..last + part.len()], Some(tag)),
+    };
+    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        return Err(NameProblem::Tag(tag.to_owned()));
+    }
+    // A name with neither tag nor digest means the latest; beside a digest the tag is only what was written.
+    let tag = tag.or(if digest.is_none() { Some("latest") } else { None });
+    Ok(ImageRef { repository: repository(name)?, tag: tag.map(str::to_owned), digest })
+}
+
+/// A repository by its full name, or by a short one of Docker Hub.
+fn repository(name: &str) -> Result<RepoName, NameProblem> {
+    let (registry, path) = match name.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+        _ => (DOCKER_HUB, name),
+    };
+    if !is_registry(registry) {
+        return Err(NameProblem::Registry(registry.to_owned()));
+    }
+    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(NameProblem::UpperCase);
+    }
+    if let Some(part) = path.split('/').find(|part| !is_path_component(part)) {
+        return Err(NameProblem::Path(part.to_owned()));
+    }
+    let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
+    let is_official = registry == DOCKER_HUB && !path.contains('/');
+    let path = if is_official { format!("library/{path}") } else { path.to_owned() };
+    if path.len() > MAX_PATH {
+        return Err(NameProblem::TooLong);
+    }
+    Ok(RepoName::new(registry, path))
+}
+
+/// Names of hosts with dots and dashes, perhaps with a port; or anything that could be a path, as with Docker.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && host.split('.').all(is_label)) || is_path_component(text)
+}
+
+/// Runs of small letters and digits, with `.`, `_`, `__` or any number of dashes between two of them.
+fn is_path_component(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut separators = text.split(|c: char| c.is_ascii() && is_word(c as u8));
+    // The parts before the first and behind the last character of a word.
+    let (first, last) = (separators.next(), separators.next_back());
+    let is_separator =
+        |part: &str| matches!(part, "" | "." | "_" | "__") || part.bytes().all(|byte| byte == b'-');
+    first == Some("") && last == Some("") && separators.all(is_separator)
+}
+
+fn is_tag(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.len() <= MAX_TAG
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
 impl TryFrom<String> for ImageRef {
@@ -171,9 +266,56 @@ mod tests {
 
     #[test]
     fn refuses_with_the_reason() {
-        for text in ["", "UPPER/case", "a b", "app:", "app@sha256:12"] {
+        for (text, reason) in [
+            ("", "it is empty"),
+            ("UPPER/case", "a repository name must be lower case"),
+            ("a b", "`a b` is not part of a repository name"),
+            ("a//b", "`` is not part of a repository name"),
+            ("app:", "`` is not a tag"),
+            ("app:-x", "`-x` is not a tag"),
+            ("-.x:80/app", "`-.x:80` is not the name of a registry"),
+            ("x:port/app", "`x:port` is not the name of a registry"),
+            ("app@sha256:12", "12"),
+        ] {
             let error = text.parse::<ImageRef>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{text}` is not an image name: ")), "{error}");
+            let (begin, rest) = error.split_at(format!("`{text}` is not an image name: ").len());
+            assert!(begin.ends_with("is not an image name: ") && rest.contains(reason), "{error}");
         }
+        assert!("a".repeat(248).parse::<ImageRef>().is_err(), "with `library/` it is too long");
+    }
+
+    /// What oci-spec's regular expression makes of a name; it lets a path with capitals through when it has several
+    /// components, and tags of any script.
+    fn model(text: &str) -> Option<(String, String, Option<String>, Option<String>)> {
+        let reference: oci_spec::distribution::Reference = text.parse().ok()?;
+        let repository = reference.repository();
+        let is_fine = !repository.bytes().any(|byte| byte.is_ascii_uppercase()) && text.is_ascii();
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let parts = (owned(reference.tag()), owned(reference.digest()));
+        is_fine.then(|| (reference.registry().to_owned(), repository.to_owned(), parts.0, parts.1))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn equals_the_model(text in names()) {
+            let found = text.parse::<ImageRef>().ok().map(|image| {
+                let repository = image.repository().clone();
+                let tag = image.tag().map(str::to_owned);
+                (repository.registry, repository.path, tag, image.digest().map(|digest| digest.to_string()))
+            });
+            proptest::prop_assert_eq!(found, model(&text));
+        }
+    }
+
+    /// Texts that are nearly names.
+    fn names() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        let piece = prop_oneof![
+            4 => "[a-z0-9]{1,4}",
+            2 => prop::sample::select(vec!["/", ":", ".", "-", "_", "__", "--", "@", "localhost", "docker.io", "index.docker.io", ":5000/", ":latest", "A", "é"]).prop_map(str::to_owned),
+            1 => Just(format!("@sha256:{}", "0f".repeat(32))),
+            1 => any::<char>().prop_map(String::from),
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
     }
 }

@@ -74,7 +74,7 @@ fn read_all<T: Read>(mut source: T, full: &SyncSender<io::Result<Vec<u8>>>, empt
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
         chunk.resize(CHUNK, 0);
-        let filled = fill(&mut source, &mut chunk);
+        let filled = tracing::info_span!("inflate").in_scope(|| fill(&mut source, &mut chunk));
         let ended = !matches!(filled, Ok(count) if count > 0);
         let message = filled.map(|count| {
             chunk.truncate(count);

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use super::error::{BaseError, BuildError};
-use crate::event::{ActivityKind, Events};
+use super::retry;
+use crate::event::{ActivityKind, Events, Subject};
 use crate::exec::Layers;
 use crate::graph::{Base, BaseRequest, BaseSource};
 use crate::image::config::MAX_CONFIG;
 use crate::image::manifest::MAX_MANIFEST;
 use crate::image::{Descriptor, ImageConfig, ImageRef, Layer, Layout, Manifest, ManifestOrIndex, Platform};
 use crate::registry::{Problem, RegistryError, Repository};
+use crate::request::BuildRequest;
 
 /// Looks up base images.
 #[derive(Debug)]
@@ -17,11 +19,12 @@ pub(super) struct Resolver<'a> {
     layers: &'a Layers,
     events: &'a Events,
     offline: bool,
+    retries: u32,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(layers: &'a Layers, events: &'a Events, offline: bool) -> Self {
-        Self { layers, events, offline }
+    pub(super) fn new(layers: &'a Layers, events: &'a Events, request: &BuildRequest) -> Self {
+        Self { layers, events, offline: request.offline, retries: request.look_up_retries }
     }
 
     pub(super) fn events(&self) -> &Events {
@@ -30,9 +33,17 @@ impl<'a> Resolver<'a> {
 
     /// Looks up an image. Its manifest and config are in the store afterwards.
     pub(super) async fn resolve(&self, request: &BaseRequest) -> Result<Base, BuildError> {
-        let activity = self.events.begin(ActivityKind::Internal, format!("look up {}", request.source));
+        let registry = match &request.source {
+            BaseSource::Registry(image) => Some(image.repository().registry().to_owned()),
+            BaseSource::Layout { .. } => None,
+        };
+        let subject = Subject::Base { image: request.source.to_string(), registry };
+        let name = format!("look up {}", request.source);
+        let activity = self.events.begin_about(subject, ActivityKind::Internal, name);
         let base = match &request.source {
-            BaseSource::Registry(image) => self.in_registry(image, &request.platform).await,
+            BaseSource::Registry(image) => {
+                retry::persist(self.retries, || self.in_registry(image, &request.platform)).await
+            }
             BaseSource::Layout { path, selector } => in_layout(path, selector.as_deref(), &request.platform),
         };
         activity.end_with(&base);

@@ -7,9 +7,8 @@ use futures_util::future::join_all;
 
 use super::BuildError;
 use crate::cache::{CachePlace, Entries};
-use crate::exec::{CacheWriter, ImageLayer, Layers, Origin};
+use crate::exec::{Ages, CacheWriter, Clock, ImageLayer, Layers, Origin};
 use crate::graph::{BaseSource, Bases};
-use crate::image::Time;
 use crate::registry::{KnownPlaces, Registries};
 use crate::request::BuildRequest;
 
@@ -39,15 +38,15 @@ pub(super) fn writers(
         .collect()
 }
 
-/// When the oldest results were made that are used, for caches in which they grow old.
-pub(super) fn oldest(request: &BuildRequest) -> BTreeMap<CachePlace, Time> {
-    let now = Time::now();
-    let limited = request.cache_from.iter().filter_map(|source| {
-        let age = i64::try_from(source.max_age?.as_secs()).ok()?;
-        let oldest = Time::from_epoch(now.epoch_seconds().checked_sub(age)?).ok()?;
-        Some((source.place.clone(), oldest))
-    });
-    limited.collect()
+/// Which results are too old, by the clock that also says when they were made.
+pub(super) fn ages(request: &BuildRequest, clock: Clock) -> Ages {
+    let limited = request.cache_from.iter();
+    Ages {
+        oldest: request.max_cache_age.and_then(|age| clock.before(age)),
+        oldest_in_caches: limited
+            .filter_map(|source| Some((source.place.clone(), clock.before(source.max_age?)?)))
+            .collect(),
+    }
 }
 
 /// Waits until all is written, the lists of the base images' layers too.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::BuildError;
-use super::inputs::Inputs;
+use super::inputs::{FetchedInputs, Inputs};
 use crate::context::ignore::Ignore;
 use crate::dockerfile::{
     BaseImage, Check, Code, Diagnostic, Diagnostics, Dockerfile, LintOptions, Severity, Source, Span, lint,
@@ -34,7 +34,7 @@ impl Checked {
 /// Checks the Dockerfile of a request. Nothing is fetched, run or written, so that what depends on base images is
 /// not checked. Mistakes in the Dockerfile are findings; an error is what prevents looking at it.
 pub fn check(request: &BuildRequest) -> Result<Checked, BuildError> {
-    let inputs = match Inputs::open(request) {
+    let inputs = match Inputs::open(request, FetchedInputs::default()) {
         Ok(inputs) => inputs,
         Err(BuildError::Dockerfile(diagnostics)) => return Ok(check_partly(&diagnostics)),
         Err(error) => return Err(error),
@@ -45,21 +45,26 @@ pub fn check(request: &BuildRequest) -> Result<Checked, BuildError> {
     Ok(Checked { source: Arc::clone(&inputs.dockerfile.source), diagnostics })
 }
 
-/// Errors, and warnings about the instructions without any that do not depend on those with errors.
+/// Errors, and the warnings that what is wrong with other instructions cannot have caused: what a warning depends on
+/// comes before it.
 fn check_partly(errors: &Diagnostics) -> Checked {
     let source = Arc::clone(errors.source());
     let mut diagnostics: Vec<Diagnostic> = errors.iter().cloned().collect();
     let (dockerfile, _) = parse_partly((*source).clone());
-    diagnostics.extend(lint(&dockerfile, &LintOptions::default()).into_iter().filter(|diagnostic| {
-        !matches!(
-            diagnostic.code,
-            Code::UndefinedVar
-                | Code::UndefinedArgInFrom
-                | Code::InvalidDefaultArgInFrom
-                | Code::WorkdirRelativePath
-                | Code::JSONArgsRecommended
-                | Code::ConsistentInstructionCasing
-        )
+    let first_error =
+        errors.iter().map(|error| error.span.map_or(0, |span| span.start)).min().unwrap_or_default();
+    let is_before = |span: Option<Span>| span.is_some_and(|span| span.start < first_error);
+    let globals_are_whole = is_before(dockerfile.stages.first().map(|stage| stage.span));
+    diagnostics.extend(lint(&dockerfile, &LintOptions::default()).into_iter().filter(|warning| {
+        match warning.code {
+            Code::UndefinedVar | Code::WorkdirRelativePath | Code::JSONArgsRecommended => {
+                is_before(warning.span)
+            }
+            Code::UndefinedArgInFrom | Code::InvalidDefaultArgInFrom => globals_are_whole,
+            // It is about the majority of all.
+            Code::ConsistentInstructionCasing => false,
+            _ => true,
+        }
     }));
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
     Checked { source, diagnostics }
@@ -77,6 +82,7 @@ fn misplaced(dockerfile: &Dockerfile, request: &BuildRequest) -> Option<Diagnost
             build_args: &request.build_args,
             target: request.target.as_deref(),
             platform,
+            is_platform_given: !request.platforms.is_empty(),
             build_platform: &build_platform,
             contexts: &request.contexts,
             labels: &request.labels,

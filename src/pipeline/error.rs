@@ -8,10 +8,11 @@ use annotate_snippets::{Group, Level, Renderer};
 
 use super::export::ExportError;
 use crate::context::ContextError;
+use crate::context::fetch::FetchError;
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
-use crate::graph::BaseSource;
-use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, TimeError};
+use crate::graph::{BaseSource, LlbError};
+use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, RepoName, TimeError};
 use crate::registry::{RegistryError, SettingsError};
 use crate::request::RequestError;
 use crate::store::StoreError;
@@ -54,6 +55,21 @@ pub enum BuildError {
     /// The context cannot be read.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// The context cannot be had.
+    #[error("cannot load the build context from {context}")]
+    Fetch {
+        /// Where it is.
+        context: String,
+        /// Why not.
+        #[source]
+        source: Box<FetchError>,
+    },
+    /// The context is a Dockerfile, and another one is named.
+    #[error("{context} is a Dockerfile, and `--file` names another one: give one of them")]
+    TwoDockerfiles {
+        /// Where the first is.
+        context: String,
+    },
     /// A secret or an agent cannot be had.
     #[error(transparent)]
     Supply(#[from] SupplyError),
@@ -87,6 +103,15 @@ pub enum BuildError {
     /// A registry does not take the image.
     #[error(transparent)]
     Push(#[from] RegistryError),
+    /// A registry says beforehand that it would not take the image.
+    #[error("checking push permission for \"{repository}\"")]
+    PushForbidden {
+        /// Where it was to go.
+        repository: RepoName,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// An output cannot be written.
     #[error("cannot write the image to `{}`", path.display())]
     Export {
@@ -96,6 +121,9 @@ pub enum BuildError {
         #[source]
         source: Box<ExportError>,
     },
+    /// The build cannot be written as LLB.
+    #[error(transparent)]
+    Llb(LlbError),
     /// It was cancelled from outside.
     #[error("the build was cancelled")]
     Cancelled,

@@ -18,6 +18,7 @@ use crate::image::{
 use crate::layer::TarWriter;
 use crate::request::{BuildRequest, Destination, Output};
 use crate::rootfs::UnpackError;
+use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::{Form, unpack};
 
 /// Why an output cannot be written.
@@ -191,7 +192,7 @@ fn write_files(path: &Path, layers: &Layers, image: &BuiltImage) -> Result<(), E
     let tar = io::BufReader::with_capacity(1 << 18, File::open(spool.path())?);
     // Modes are to be those of the image. Nothing else of this process makes files by now.
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    let unpacked = unpack(tar, File::open(path)?.as_fd(), Form::Applied, None);
+    let unpacked = unpack(tar, File::open(path)?.as_fd(), Form::Applied, Ownership::Real, None);
     rustix::process::umask(mask);
     unpacked?;
     Ok(())

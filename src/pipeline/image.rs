@@ -49,14 +49,22 @@ impl BuiltImage {
     }
 }
 
+/// What is decided of an image besides its contents.
+#[derive(Debug)]
+pub(super) struct Style<'a> {
+    pub(super) format: ImageFormat,
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    pub(super) clock: Clock,
+}
+
 /// Makes config and manifest of what the steps of the chain yielded.
 pub(super) fn assemble(
     graph: &Graph,
     chain: &[StepId],
     solved: &[Arc<FileSystem>],
-    format: ImageFormat,
-    clock: Clock,
+    style: &Style<'_>,
 ) -> Result<BuiltImage, BuildError> {
+    let Style { format, annotations, clock } = *style;
     let layers: Vec<ImageLayer> = solved.iter().flat_map(|step| step.own_layers().to_vec()).collect();
     let created: BTreeMap<StepId, Time> =
         chain.iter().zip(solved).filter_map(|(step, solved)| Some((*step, solved.created()?))).collect();
@@ -73,7 +81,7 @@ pub(super) fn assemble(
     let descriptor = Descriptor::new(format.config_type(), Digest::of(&bytes), bytes.len() as u64);
     let manifest = {
         let layers = layers.iter().map(|layer| layer.layer.descriptor.clone()).collect();
-        Manifest::build(format, descriptor, layers, BTreeMap::new())?
+        Manifest::build(format, descriptor, layers, annotations.clone())?
     };
     let manifest_bytes = manifest.to_bytes()?;
     let file_system = Arc::clone(&solved[solved.len() - 1]);
@@ -85,6 +93,14 @@ pub(super) fn assemble(
         manifest_bytes,
         file_system,
     })
+}
+
+/// The image's config as far as the plan knows it: BuildKit's exporter puts the layers there.
+pub(super) fn config_without_layers(graph: &Graph, clock: Clock) -> Result<Vec<u8>, BuildError> {
+    let mut config = graph.config.clone();
+    config.rootfs.diff_ids = Vec::new();
+    config.history = dated(&graph.history, &BTreeMap::new(), clock);
+    Ok(config.to_bytes()?)
 }
 
 /// The history with a time for every entry: a layer's is when it was made, metadata takes that of the first new layer
@@ -131,7 +147,9 @@ pub(super) fn combine(
     wanted: &[Platform],
     request: &BuildRequest,
 ) -> Result<WholeImage, BuildError> {
-    if let [image] = platforms.as_slice() {
+    if let [image] = platforms.as_slice()
+        && !request.wants_index()
+    {
         let descriptor = image.descriptor();
         return Ok(WholeImage { platforms, descriptor, index: None });
     }

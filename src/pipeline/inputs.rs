@@ -5,10 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::{try_join, try_join_all};
+
 use super::BuildError;
 use super::check::{self, Linter};
-use crate::context::Context;
+use crate::context::fetch::{Fetched, FetchedContext, Fetcher};
 use crate::context::ignore::Ignore;
+use crate::context::source::RemoteContext;
+use crate::context::{Context, ContextError, fetch};
 use crate::dockerfile::{BaseImage, Diagnostic, Dockerfile, Source, parse};
 use crate::event::Events;
 use crate::graph::{Bases, Graph, NamedContext};
@@ -19,14 +23,64 @@ use crate::request::{BuildRequest, ContextSource, DockerfileSource, MAX_DOCKERFI
 pub(super) struct Inputs {
     pub(super) dockerfile: Dockerfile,
     context: Option<(PathBuf, Ignore)>,
-    named: BTreeMap<String, PathBuf>,
+    named: BTreeMap<String, (PathBuf, Ignore)>,
     linter: Linter,
+    /// Keeps what was fetched.
+    _fetched: FetchedInputs,
+}
+
+/// The contexts that were fetched.
+#[derive(Debug, Default)]
+pub(super) struct FetchedInputs {
+    main: Option<Fetched>,
+    named: BTreeMap<String, FetchedContext>,
+}
+
+impl FetchedInputs {
+    /// Fetches all contexts of a request that are not directories, at the same time.
+    pub(super) async fn fetch(request: &BuildRequest, fetcher: &Fetcher) -> Result<Self, BuildError> {
+        let failed = |context: &RemoteContext, source| BuildError::Fetch {
+            context: context.to_string(),
+            source: Box::new(source),
+        };
+        let main = async {
+            let ContextSource::Remote(context) = &request.context else { return Ok(None) };
+            fetcher.fetch(context).await.map(Some).map_err(|error| failed(context, error))
+        };
+        let named = request.contexts.iter().filter_map(|(name, context)| match context {
+            NamedContext::Remote(context) => Some((name, context)),
+            _ => None,
+        });
+        let named = try_join_all(named.map(|(name, context)| async move {
+            match fetcher.fetch(context).await.map_err(|error| failed(context, error))? {
+                Fetched::Context(fetched) => Ok((name.clone(), fetched)),
+                Fetched::Dockerfile(_) => Err(failed(context, fetch::ArchiveError::NoArchive.into())),
+            }
+        }));
+        let (main, named) = try_join(main, named).await?;
+        Ok(Self { main, named: named.into_iter().collect() })
+    }
+}
+
+/// Where the main context's files are.
+#[derive(Clone, Copy)]
+enum Root<'a> {
+    /// There are none.
+    None,
+    /// The user's own directory.
+    Own(&'a Path),
+    /// A directory whose contents come from elsewhere: links that lead out of it are not followed.
+    Foreign { path: &'a Path, heeds_ignore_file: bool },
 }
 
 impl Inputs {
     /// Reads and checks the Dockerfile, and the `.dockerignore` that belongs to it.
-    pub(super) fn read(request: &BuildRequest, events: &Events) -> Result<Self, BuildError> {
-        let inputs = Self::open(request)?;
+    pub(super) fn read(
+        request: &BuildRequest,
+        fetched: FetchedInputs,
+        events: &Events,
+    ) -> Result<Self, BuildError> {
+        let inputs = Self::open(request, fetched)?;
         check::warn(&inputs.dockerfile.source, inputs.findings(BTreeMap::new()), events)?;
         Ok(inputs)
     }
@@ -49,42 +103,74 @@ impl Inputs {
     }
 
     /// Reads and parses, without a look at what may not be meant.
-    pub(super) fn open(request: &BuildRequest) -> Result<Self, BuildError> {
-        let root = match &request.context {
-            ContextSource::Directory(root) => Some(root.as_path()),
-            ContextSource::Empty => None,
-        };
-        if let Some(root) = root
-            && !root.is_dir()
-        {
-            return Err(crate::context::ContextError::NotADirectory { path: root.to_owned() }.into());
-        }
-        let (name, text, path) = match &request.dockerfile {
-            DockerfileSource::Text(text) => ("Dockerfile".to_owned(), text.clone(), None),
-            DockerfileSource::InContext => {
-                let root = root.unwrap_or(Path::new("."));
-                let path = find([root.join("Dockerfile"), root.join("dockerfile")])
-                    .ok_or_else(|| BuildError::NoDockerfile { path: root.join("Dockerfile") })?;
-                (shown(&path), read_text(&path)?, Some(path))
+    pub(super) fn open(request: &BuildRequest, fetched: FetchedInputs) -> Result<Self, BuildError> {
+        let (root, received) = match (&request.context, &fetched.main) {
+            (ContextSource::Directory(root), _) => {
+                if !root.is_dir() {
+                    return Err(ContextError::NotADirectory { path: root.clone() }.into());
+                }
+                (Root::Own(root), None)
             }
-            DockerfileSource::Path(given) => {
-                let in_context = root.map(|root| root.join(given));
-                let path = find([Some(given.clone()), in_context].into_iter().flatten())
-                    .ok_or_else(|| BuildError::NoDockerfile { path: given.clone() })?;
-                (shown(&path), read_text(&path)?, Some(path))
+            (ContextSource::Empty, _) => (Root::None, None),
+            (ContextSource::Remote(context), Some(Fetched::Context(files))) => {
+                let heeds_ignore_file = context.heeds_ignore_file;
+                (Root::Foreign { path: files.root(), heeds_ignore_file }, None)
+            }
+            (ContextSource::Remote(_), Some(Fetched::Dockerfile(text))) => (Root::None, Some(text)),
+            (ContextSource::Remote(context), None) => {
+                return Err(ContextError::NotHere { context: context.to_string() }.into());
+            }
+        };
+        let (name, text, path) = match (&request.dockerfile, received) {
+            (DockerfileSource::InContext, Some(text)) => ("Dockerfile".to_owned(), text.clone(), None),
+            (_, Some(_)) => return Err(BuildError::TwoDockerfiles { context: request.context.to_string() }),
+            (DockerfileSource::Text(text), None) => ("Dockerfile".to_owned(), text.clone(), None),
+            (DockerfileSource::InContext, None) => {
+                let path = root
+                    .find("Dockerfile".as_ref())
+                    .or_else(|| root.find("dockerfile".as_ref()))
+                    .ok_or_else(|| BuildError::NoDockerfile { path: root.shown("Dockerfile".as_ref()) })?;
+                (root.shown_name(&path), read_text(&path)?, Some(path))
+            }
+            (DockerfileSource::Path(given), None) => {
+                let as_given = || find([given.clone()]);
+                let found = match root {
+                    // What is in a foreign context must not depend on what lies around here.
+                    Root::Foreign { .. } => root.find(given).or_else(as_given),
+                    _ => as_given().or_else(|| root.find(given)),
+                };
+                let path = found.ok_or_else(|| BuildError::NoDockerfile { path: given.clone() })?;
+                (root.shown_name(&path), read_text(&path)?, Some(path))
             }
         };
         let dockerfile = parse(Source::new(name, text)).map_err(BuildError::Dockerfile)?;
         let linter = Linter::new(&dockerfile.source, request)?;
-        let context = match root {
-            Some(root) => Some((root.to_owned(), ignore_for(root, path.as_deref())?)),
+        let context = match root.path() {
+            Some(path_of_root) => Some((path_of_root.to_owned(), root.ignore(path.as_deref())?)),
             None => None,
         };
-        let named = request.contexts.iter().filter_map(|(name, context)| match context {
-            NamedContext::Directory(path) => Some((name.clone(), path.clone())),
-            _ => None,
-        });
-        Ok(Self { dockerfile, context, named: named.collect(), linter })
+        let mut named = BTreeMap::new();
+        for (name, context) in &request.contexts {
+            let root = match (context, fetched.named.get(name)) {
+                (NamedContext::Directory(path), _) => Root::Own(path),
+                (NamedContext::Remote(context), Some(files)) => {
+                    Root::Foreign { path: files.root(), heeds_ignore_file: context.heeds_ignore_file }
+                }
+                _ => continue,
+            };
+            if let Some(path) = root.path() {
+                named.insert(name.clone(), (path.to_owned(), root.ignore(None)?));
+            }
+        }
+        Ok(Self { dockerfile, context, named, linter, _fetched: fetched })
+    }
+
+    /// The directories of all contexts, and what is left out of each; the build context has no name.
+    pub(super) fn directories(&self) -> BTreeMap<Option<String>, (&Path, &Ignore)> {
+        let main = self.context.iter().map(|(root, ignore)| (None, (root.as_path(), ignore)));
+        let named = self.named.iter();
+        main.chain(named.map(|(name, (root, ignore))| (Some(name.clone()), (root.as_path(), ignore))))
+            .collect()
     }
 
     /// Lists the files of all contexts.
@@ -93,26 +179,67 @@ impl Inputs {
         if let Some((root, ignore)) = &self.context {
             contexts.insert(None, Arc::new(Context::load(root, ignore)?));
         }
-        for (name, root) in &self.named {
-            let ignore = ignore_for(root, None)?;
-            contexts.insert(Some(name.clone()), Arc::new(Context::load(root, &ignore)?));
+        for (name, (root, ignore)) in &self.named {
+            contexts.insert(Some(name.clone()), Arc::new(Context::load(root, ignore)?));
         }
         Ok(contexts)
     }
 }
 
-/// The rules of `<Dockerfile>.dockerignore`, or else of the context's own `.dockerignore`.
-fn ignore_for(root: &Path, dockerfile: Option<&Path>) -> Result<Ignore, BuildError> {
-    let beside = dockerfile.map(|path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    let Some(path) = find(beside.into_iter().chain([root.join(".dockerignore")])) else {
-        return Ok(Ignore::default());
-    };
-    let text = read_text(&path)?;
-    Ignore::parse(&text).map_err(|error| BuildError::Ignore { path, reason: error.to_string() })
+impl<'a> Root<'a> {
+    fn path(self) -> Option<&'a Path> {
+        match self {
+            Self::None => None,
+            Self::Own(path) | Self::Foreign { path, .. } => Some(path),
+        }
+    }
+
+    /// A file in the context; in a foreign one no link leads out.
+    fn find(self, path: &Path) -> Option<PathBuf> {
+        match self {
+            Self::None => find([path.to_owned()]).filter(|_| path.is_relative()),
+            Self::Own(root) => find([root.join(path)]),
+            Self::Foreign { path: root, .. } => fetch::file_in(root, path),
+        }
+    }
+
+    /// Where a file of the context would be, for a message.
+    fn shown(self, path: &Path) -> PathBuf {
+        match self {
+            Self::Own(root) => root.join(path),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// What a file is called in messages: what is in a private directory, by its path in there.
+    fn shown_name(self, path: &Path) -> String {
+        match self {
+            Self::Foreign { path: root, .. } => shown(path.strip_prefix(root).unwrap_or(path)),
+            _ => shown(path),
+        }
+    }
+
+    /// The rules of `<Dockerfile>.dockerignore`, or else of the context's own `.dockerignore`. In what was fetched these
+    /// files are like others, unless the request says otherwise.
+    fn ignore(self, dockerfile: Option<&Path>) -> Result<Ignore, BuildError> {
+        if matches!(self, Self::None | Self::Foreign { heeds_ignore_file: false, .. }) {
+            return Ok(Ignore::default());
+        }
+        let beside = dockerfile.map(|path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".dockerignore");
+            PathBuf::from(name)
+        });
+        let beside = beside.and_then(|path| match self {
+            Self::Foreign { path: root, .. } if path.starts_with(root) => fetch::file_in(root, &path),
+            _ => find([path]),
+        });
+        let Some(path) = beside.or_else(|| self.find(".dockerignore".as_ref())) else {
+            return Ok(Ignore::default());
+        };
+        let text = read_text(&path)?;
+        Ignore::parse(&text).map_err(|error| BuildError::Ignore { path, reason: error.to_string() })
+    }
 }
 
 fn find(paths: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {

@@ -8,11 +8,12 @@ use tokio::task::JoinSet;
 
 use super::BuildError;
 use super::image::WholeImage;
-use crate::event::{ActivityKind, Events};
+use super::retry;
+use crate::event::{ActivityKind, Events, Subject};
 use crate::exec::{ImageLayer, LayerBlob, Layers, Origin, Solutions};
 use crate::image::{Descriptor, ImageRef, RepoName};
 use crate::registry::{KnownPlaces, RegistryError, Repository, Uploaded};
-use crate::request::{BuildRequest, Output};
+use crate::request::{BuildRequest, Output, PushPolicy};
 
 /// The pushes of one build.
 pub(super) struct Pushes {
@@ -21,6 +22,7 @@ pub(super) struct Pushes {
     layers: Layers,
     events: Events,
     known: KnownPlaces,
+    policy: PushPolicy,
     /// Layers on their way. Dropping aborts them.
     running: JoinSet<Result<(), BuildError>>,
 }
@@ -40,23 +42,51 @@ impl Pushes {
             .map(|name| layers.registries().repository(name))
             .collect::<Result<Vec<_>, _>>()?;
         let (layers, events, known) = (layers.clone(), events.clone(), known.clone());
-        Ok(Self { tags, repositories, layers, events, known, running: JoinSet::new() })
+        Ok(Self { tags, repositories, layers, events, known, policy: request.push, running: JoinSet::new() })
     }
 
-    /// Sends each layer of the image as soon as its step is done.
-    pub(super) fn follow(&mut self, solutions: &Solutions) {
+    /// Finds out whether pushing is allowed, where the request wants to know that first.
+    pub(super) async fn check(&self) -> Result<(), BuildError> {
+        if !self.policy.check_first {
+            return Ok(());
+        }
+        let checks = self.repositories.iter().map(|repository| async move {
+            repository.check_push().await.map_err(|source| BuildError::PushForbidden {
+                repository: repository.name().clone(),
+                source: Box::new(source),
+            })
+        });
+        try_join_all(checks).await.map(|_| ())
+    }
+
+    /// Sends each layer of the image as soon as its step is done; only the base's, if the others will become one.
+    pub(super) fn follow(&mut self, solutions: &Solutions, single_layer: bool) {
         for repository in &self.repositories {
-            for solution in &solutions.image {
+            for solution in solutions.image.iter().take(if single_layer { 1 } else { usize::MAX }) {
                 let (repository, solution) = (repository.clone(), solution.clone());
                 let (layers, events, known) = (self.layers.clone(), self.events.clone(), self.known.clone());
+                let retries = self.policy.retries;
                 self.running.spawn(async move {
                     // A step that fails is reported by who waits for the image.
                     let Ok(solved) = solution.await else { return Ok(()) };
-                    let sent = solved
-                        .own_layers()
-                        .iter()
-                        .map(|layer| send_layer(&repository, layer, &layers, &events, &known));
+                    let sent = solved.own_layers().iter().map(|layer| {
+                        send_persistently(retries, &repository, layer, &layers, &events, &known)
+                    });
                     try_join_all(sent).await.map(|_| ())
+                });
+            }
+        }
+    }
+
+    /// Sends layers that belong to no step.
+    pub(super) fn send(&mut self, made: &[ImageLayer]) {
+        for layer in made {
+            for repository in &self.repositories {
+                let (repository, layer) = (repository.clone(), layer.clone());
+                let (layers, events, known) = (self.layers.clone(), self.events.clone(), self.known.clone());
+                let retries = self.policy.retries;
+                self.running.spawn(async move {
+                    send_persistently(retries, &repository, &layer, &layers, &events, &known).await
                 });
             }
         }
@@ -79,8 +109,9 @@ impl Pushes {
         while let Some(ended) = self.running.join_next().await {
             ended??;
         }
-        let documents =
-            self.repositories.iter().map(|repository| send_documents(repository, image, &self.known));
+        let documents = self.repositories.iter().map(|repository| {
+            retry::persist(self.policy.retries, || send_documents(repository, image, &self.known))
+        });
         try_join_all(documents).await?;
         Ok(())
     }
@@ -95,10 +126,22 @@ impl Pushes {
         let Some(repository) = self.repositories.iter().find(|found| found.name() == tag.repository()) else {
             return Ok(());
         };
-        let activity = self.events.begin(ActivityKind::Push, format!("push {tag}"));
+        let pinned = ImageRef::by_digest(tag.repository().clone(), image.descriptor.digest).to_string();
+        let subject = Subject::Destination { image: tag.to_string(), pinned };
+        let activity = self.events.begin_about(subject, ActivityKind::Push, format!("push {tag}"));
         let bytes = image.index.as_ref().unwrap_or(&image.platforms[0].manifest_bytes);
         let bytes = Bytes::from(bytes.clone());
-        let put = repository.put_manifest(&tag.selector(), &image.descriptor.media_type, bytes).await;
+        let put = retry::persist(self.policy.retries, || async {
+            let selector = tag.selector();
+            match repository.put_manifest(&selector, &image.descriptor.media_type, bytes.clone()).await {
+                Err(error) if self.policy.accept_immutable_tags && error.is_immutable_tag() => {
+                    self.events.note(format!("Immutable tag error ignored for {tag}"));
+                    Ok(())
+                }
+                put => put.map(|_| ()),
+            }
+        });
+        let put = put.await;
         activity.end_with(&put);
         put?;
         Ok(())
@@ -121,6 +164,18 @@ async fn send_documents(
         }
     }
     Ok(())
+}
+
+/// [`send_layer`], again where it failed.
+async fn send_persistently(
+    retries: u32,
+    repository: &Repository,
+    layer: &ImageLayer,
+    layers: &Layers,
+    events: &Events,
+    known: &KnownPlaces,
+) -> Result<(), BuildError> {
+    retry::persist(retries, || send_layer(repository, layer, layers, events, known)).await
 }
 
 /// Makes sure that the repository has a layer: it may have it, take it from a neighbour, or be sent it.

@@ -23,28 +23,56 @@ use crate::image::RepoName;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     path: String,
-    push: bool,
+    actions: Actions,
     mounts_from: Option<String>,
+}
+
+/// The scope of a registry's list of repositories. See the distribution project, `docs/spec/auth/scope.md`.
+const CATALOG: &str = "registry:catalog:*";
+
+/// What may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Actions {
+    Pull,
+    /// And pull.
+    Push,
+    /// And pull.
+    Delete,
+    /// Listing the repositories of a registry.
+    Catalog,
 }
 
 impl Scope {
     pub(super) fn pull(path: &str) -> Self {
-        Self { path: path.to_owned(), push: false, mounts_from: None }
+        Self { path: path.to_owned(), actions: Actions::Pull, mounts_from: None }
     }
 
     pub(super) fn push(path: &str) -> Self {
-        Self { path: path.to_owned(), push: true, mounts_from: None }
+        Self { path: path.to_owned(), actions: Actions::Push, mounts_from: None }
+    }
+
+    pub(super) fn delete(path: &str) -> Self {
+        Self { path: path.to_owned(), actions: Actions::Delete, mounts_from: None }
+    }
+
+    /// To list the repositories.
+    pub(super) fn catalog() -> Self {
+        Self { path: String::new(), actions: Actions::Catalog, mounts_from: None }
     }
 
     /// To push to `path` blobs that are in `from`.
     pub(super) fn mount(path: &str, from: &str) -> Self {
-        Self { path: path.to_owned(), push: true, mounts_from: Some(from.to_owned()) }
+        Self { path: path.to_owned(), actions: Actions::Push, mounts_from: Some(from.to_owned()) }
     }
 
     /// The scopes as token services know them, sorted.
     pub(super) fn texts(&self) -> Vec<String> {
-        let actions = if self.push { "pull,push" } else { "pull" };
-        let own = format!("repository:{}:{actions}", self.path);
+        let own = match self.actions {
+            Actions::Pull => format!("repository:{}:pull", self.path),
+            Actions::Push => format!("repository:{}:pull,push", self.path),
+            Actions::Delete => format!("repository:{}:pull,delete", self.path),
+            Actions::Catalog => CATALOG.to_owned(),
+        };
         let other = self.mounts_from.iter().map(|from| format!("repository:{from}:pull"));
         let mut texts: Vec<_> = other.chain([own]).collect();
         texts.sort();
@@ -54,8 +82,16 @@ impl Scope {
     /// Whether a scope as a registry writes it is no more than this one.
     fn covers(&self, text: &str) -> bool {
         let Some((resource, actions)) = text.rsplit_once(':') else { return text.is_empty() };
+        if self.actions == Actions::Catalog {
+            return text == CATALOG;
+        }
         let is_own = resource.strip_prefix("repository:") == Some(self.path.as_str());
-        is_own && actions.split(',').all(|action| action == "pull" || (action == "push" && self.push))
+        let own = match self.actions {
+            Actions::Push => Some("push"),
+            Actions::Delete => Some("delete"),
+            Actions::Pull | Actions::Catalog => None,
+        };
+        is_own && actions.split(',').all(|action| action == "pull" || Some(action) == own)
     }
 }
 
@@ -224,6 +260,8 @@ mod tests {
         for (scope, texts) in [
             (Scope::pull("library/node"), &["repository:library/node:pull"][..]),
             (Scope::push("app"), &["repository:app:pull,push"]),
+            (Scope::delete("app"), &["repository:app:pull,delete"]),
+            (Scope::catalog(), &["registry:catalog:*"]),
             (Scope::mount("app", "base"), &["repository:app:pull,push", "repository:base:pull"]),
             (Scope::mount("b", "a"), &["repository:a:pull", "repository:b:pull,push"]),
         ] {
@@ -241,6 +279,10 @@ mod tests {
             (Scope::push("app"), "repository:app:delete", false),
             (Scope::push("app"), "repository:proxy/app:pull", false),
             (Scope::push("app"), "registry:catalog:*", false),
+            (Scope::delete("app"), "repository:app:delete", true),
+            (Scope::delete("app"), "repository:app:push", false),
+            (Scope::catalog(), "registry:catalog:*", true),
+            (Scope::catalog(), "repository::pull", false),
             (Scope::push("app"), "", true),
         ] {
             assert_eq!(scope.covers(named), is_covered, "{named}");

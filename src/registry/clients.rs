@@ -43,7 +43,8 @@ impl RegistrySettings {
         let named = matches!(&self.skip_tls_verify, Hosts::Only(hosts) if hosts.contains(host));
         let has_tls =
             named || self.certificates.contains_key(host) || self.client_certificates.contains_key(host);
-        self.insecure.contains(host) || (is_loopback(host) && !has_tls)
+        let is_usual = is_loopback(host) && !has_tls && !self.may_be_plain(host);
+        self.insecure.contains(host) || is_usual
     }
 }
 
@@ -78,8 +79,8 @@ impl Clients {
             || settings.certificates.contains_key(host)
             || settings.client_certificates.contains_key(host);
         let kind = match (particular, plain) {
-            (true, _) => Kind::Particular(host.to_owned()),
-            (false, true) => Kind::Plain,
+            (_, true) => Kind::Plain,
+            (true, false) => Kind::Particular(host.to_owned()),
             (false, false) => Kind::Usual,
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,9 +92,9 @@ impl Clients {
         Ok(client)
     }
 
-    /// Whether `host` is spoken to in plain HTTP.
+    /// Whether `host` may be spoken to in plain HTTP.
     pub(super) fn is_plain(&self, host: &str) -> bool {
-        self.settings.is_plain(host)
+        self.settings.is_plain(host) || self.settings.may_be_plain(host)
     }
 
     fn make(&self, host: &str, kind: &Kind) -> Result<Client, SettingsError> {
@@ -140,6 +141,13 @@ impl Clients {
                 tracing::debug!("a system certificate is left out: {error}");
             }
             roots.add_parsable_certificates(native.certs);
+            for directory in &self.settings.authorities {
+                let own = rustls_native_certs::load_certs_from_paths(None, Some(directory));
+                for error in &own.errors {
+                    tracing::debug!("a certificate is left out: {error}");
+                }
+                roots.add_parsable_certificates(own.certs);
+            }
         }
         if let Some(path) = self.settings.certificates.get(host) {
             for certificate in certificates(host, path)? {

@@ -204,6 +204,11 @@ pub enum Problem {
     /// 5xx until patience ended.
     #[error("{host} failed {attempts} times, last with status {status}{detail}")]
     ServerFailed { host: String, attempts: u32, status: u16, detail: Detail },
+    /// 405 to a deletion.
+    #[error(
+        "{host} does not delete: the distribution registry does after `storage.delete.enabled: true` in its configuration (or REGISTRY_STORAGE_DELETE_ENABLED=true){detail}"
+    )]
+    DeletionDisabled { host: String, detail: Detail },
     /// Another status.
     #[error("{host} answered with status {status}{detail}")]
     Rejected { host: String, status: u16, detail: Detail },

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::answer::{self, Refusal};
@@ -23,6 +23,7 @@ use super::lanes::{Lane, Lanes};
 use super::operation::Operation;
 use super::repository;
 use super::retry::{self, RetryPolicy};
+use super::scheme;
 use super::settings::{RegistrySettings, SettingsError};
 use super::token::TokenService;
 use super::traffic::{Meter, Traffic};
@@ -35,7 +36,11 @@ const REDIRECT_LIMIT: usize = 5;
 #[derive(Debug)]
 pub(super) struct Host {
     name: String,
+    /// The URL that all others are below, or that it is if TLS is not spoken.
     base: Url,
+    /// The same, found by asking, for a host that may speak either.
+    asked: OnceCell<Url>,
+    may_be_plain: bool,
     clients: Arc<Clients>,
     authenticator: Authenticator,
     lanes: Lanes,
@@ -96,8 +101,33 @@ impl Host {
             pause: Mutex::new(None),
             name: name.to_owned(),
             base,
+            asked: OnceCell::new(),
+            may_be_plain: !settings.is_plain(name) && settings.may_be_plain(name),
             clients,
         })
+    }
+
+    fn base(&self) -> &Url {
+        self.asked.get().unwrap_or(&self.base)
+    }
+
+    /// Finds out whether the registry speaks TLS, if that is not known.
+    async fn settle(&self) -> Result<(), Problem> {
+        if !self.may_be_plain {
+            return Ok(());
+        }
+        let find = async {
+            let mut plain = self.base.clone();
+            // `https` and `http` are of one kind, so that this does not fail.
+            plain.set_scheme("http").map_err(|()| self.protocol("its address cannot be plain HTTP"))?;
+            let client = |is_plain| {
+                let client = self.clients.client(&self.name, is_plain);
+                client.map_err(|source| Problem::Settings { source })
+            };
+            let (plain_client, tls_client) = (client(true)?, client(false)?);
+            Ok(scheme::find((&plain, plain_client), (&self.base, tls_client)).await.clone())
+        };
+        self.asked.get_or_try_init(|| find).await.map(|_| ())
     }
 
     pub(super) fn name(&self) -> &str {
@@ -122,8 +152,9 @@ impl Host {
     }
 
     /// The URL of `path` below `/v2/`. Whatever is odd in it is escaped.
-    pub(super) fn url(&self, path: &str) -> Result<Url, Problem> {
-        let mut url = self.base.clone();
+    pub(super) async fn url(&self, path: &str) -> Result<Url, Problem> {
+        self.settle().await?;
+        let mut url = self.base().clone();
         url.path_segments_mut()
             .map_err(|()| self.protocol("its address cannot have paths"))?
             .pop_if_empty()
@@ -326,7 +357,7 @@ impl Host {
     pub(super) async fn grant(&self, call: &Call<'_>) -> Result<Option<Grant>, Problem> {
         let tokens = TokenService {
             host: &self.name,
-            is_plain: self.base.scheme() == "http",
+            is_plain: self.base().scheme() == "http",
             clients: &self.clients,
             meter: &self.meter,
             retry: self.retry,
@@ -385,8 +416,8 @@ impl Host {
     }
 
     /// Whether `url` is at this registry itself.
-    fn is_own(&self, url: &Url) -> bool {
-        url.origin() == self.base.origin()
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base().origin()
     }
 }
 

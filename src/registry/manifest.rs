@@ -100,7 +100,7 @@ impl Repository {
         let question = Question { headers, ..question(Method::PUT, selector, &operation) };
         let call = Call {
             method: Method::PUT,
-            url: endpoint.url(&question.tail).map_err(during)?,
+            url: endpoint.url(&question.tail).await.map_err(during)?,
             headers: question.headers.clone(),
             body: Some(bytes),
             scope: &Scope::push(&endpoint.path),

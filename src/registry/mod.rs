@@ -31,10 +31,12 @@ mod blob;
 mod challenge;
 mod clients;
 mod credentials;
+mod deletion;
 mod diagnosis;
 mod error;
 mod host;
 mod lanes;
+mod listing;
 mod manifest;
 mod operation;
 mod outgoing;
@@ -42,6 +44,7 @@ mod places;
 mod registries;
 mod repository;
 mod retry;
+mod scheme;
 mod session;
 mod settings;
 mod source;
@@ -50,7 +53,9 @@ mod traffic;
 mod upload;
 
 pub use blob::BlobStream;
-pub use credentials::{Credential, CredentialPlaces, Credentials, CredentialsError, Login, Secret};
+pub use credentials::{
+    AmbientLogins, Credential, CredentialPlaces, Credentials, CredentialsError, Login, Secret, Variables,
+};
 pub use error::{Detail, Problem, RegistryError, RetryWish};
 pub use manifest::FetchedManifest;
 pub use operation::{ManifestName, Operation};

@@ -29,6 +29,12 @@ pub enum Operation {
     PushManifest(ManifestName),
     /// Asking whether pushing is allowed.
     CheckPush(RepoName),
+    /// Listing the repositories of a registry; the name has no path.
+    ListRepositories(RepoName),
+    /// Listing the tags of a repository.
+    ListTags(RepoName),
+    /// Deleting a manifest or a tag.
+    Delete(ManifestName),
 }
 
 /// A repository with a tag or digest as it was asked for.
@@ -57,19 +63,23 @@ impl Operation {
     /// The repository it is about.
     pub fn repository(&self) -> &RepoName {
         match self {
-            Self::PullManifest(name) | Self::PushManifest(name) => &name.repository,
+            Self::PullManifest(name) | Self::PushManifest(name) | Self::Delete(name) => &name.repository,
             Self::PullBlob(repository, _)
             | Self::CheckBlob(repository, _)
             | Self::MountBlob { into: repository, .. }
             | Self::PushBlob(repository, _)
-            | Self::CheckPush(repository) => repository,
+            | Self::CheckPush(repository)
+            | Self::ListRepositories(repository)
+            | Self::ListTags(repository) => repository,
         }
     }
 
     /// What a credential must allow for it.
     pub(super) fn right(&self) -> &'static str {
         match self {
-            Self::PullManifest(_) | Self::PullBlob(..) => "pull from",
+            Self::PullManifest(_) | Self::PullBlob(..) | Self::ListTags(_) => "pull from",
+            Self::ListRepositories(_) => "list the repositories of",
+            Self::Delete(_) => "delete from",
             Self::CheckBlob(..)
             | Self::MountBlob { .. }
             | Self::PushBlob(..)
@@ -91,6 +101,9 @@ impl fmt::Display for Operation {
             Self::PushBlob(repository, digest) => write!(f, "push the blob {digest} to {repository}"),
             Self::PushManifest(name) => write!(f, "push the manifest {name}"),
             Self::CheckPush(repository) => write!(f, "push to {repository}"),
+            Self::ListRepositories(registry) => write!(f, "list the repositories of {}", registry.registry()),
+            Self::ListTags(repository) => write!(f, "list the tags of {repository}"),
+            Self::Delete(name) => write!(f, "delete {name}"),
         }
     }
 }

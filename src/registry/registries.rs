@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::clients::Clients;
 use super::credentials::Credentials;
@@ -31,11 +32,11 @@ impl Registries {
     /// Checks the settings (files of certificates are read now) and opens no connection.
     pub fn new(settings: RegistrySettings, credentials: Credentials) -> Result<Self, SettingsError> {
         let settings = settings.with_canonical_hosts();
-        let clients = Clients::new(settings.clone())?;
+        let clients = Arc::new(Clients::new(settings.clone())?);
         let shared = Shared {
             settings,
-            credentials: Arc::new(credentials),
-            clients: Arc::new(clients),
+            credentials: Arc::new(credentials.through(&clients)),
+            clients,
             hosts: Mutex::new(HashMap::new()),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -64,6 +65,11 @@ impl Registries {
         let host = url.host_str().unwrap_or_default();
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         self.shared.clients.client(&host, url.scheme() == "http")
+    }
+
+    /// How long a connection may stay silent before it counts as broken.
+    pub(crate) fn stall_limit(&self) -> Duration {
+        Duration::from_secs(self.shared.settings.stall_seconds.max(1))
     }
 
     /// The names under which the repository's blobs may be found: at mirrors, then its own. A blob can be mounted from

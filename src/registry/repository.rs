@@ -52,8 +52,8 @@ pub(super) struct Question<'a> {
 
 impl Endpoint {
     /// The URL of `tail` below this repository.
-    pub(super) fn url(&self, tail: &str) -> Result<Url, Problem> {
-        let mut url = self.host.url(&format!("{}/{tail}", self.path))?;
+    pub(super) async fn url(&self, tail: &str) -> Result<Url, Problem> {
+        let mut url = self.host.url(&format!("{}/{tail}", self.path)).await?;
         if let Some(upstream) = &self.upstream {
             // containerd's convention: tells a mirror of several registries which one is meant.
             url.query_pairs_mut().append_pair("ns", upstream);
@@ -76,7 +76,7 @@ impl Endpoint {
         let during = |problem: Problem| problem.during(question.operation);
         let call = Call {
             method: question.method.clone(),
-            url: self.url(&question.tail).map_err(during)?,
+            url: self.url(&question.tail).await.map_err(during)?,
             headers: question.headers.clone(),
             body: None,
             scope,
@@ -182,7 +182,10 @@ pub(super) fn problem(host: &str, whom: Box<str>, refusal: &Refusal, operation: 
         (StatusCode::NOT_FOUND, _) if refusal.has_code("NAME_UNKNOWN") => {
             Problem::RepositoryUnknown { repository, detail }
         }
-        (StatusCode::NOT_FOUND, Operation::PullManifest(image)) => {
+        (StatusCode::METHOD_NOT_ALLOWED, Operation::Delete(_)) => {
+            Problem::DeletionDisabled { host: host.to_owned(), detail }
+        }
+        (StatusCode::NOT_FOUND, Operation::PullManifest(image) | Operation::Delete(image)) => {
             Problem::ManifestUnknown { image: image.clone(), detail }
         }
         (StatusCode::NOT_FOUND, Operation::PullBlob(_, digest)) => {

@@ -75,7 +75,7 @@ pub(super) struct Target<'a> {
 impl Target<'_> {
     /// Opens a session.
     pub(super) async fn open(&self) -> Result<Session, Setback> {
-        let url = self.endpoint.url("blobs/uploads/")?;
+        let url = self.endpoint.url("blobs/uploads/").await?;
         let answer = self.send(Method::POST, url.clone(), HeaderMap::new(), Some(Bytes::new())).await?;
         self.accepted(&url, answer.response).await
     }
@@ -87,7 +87,7 @@ impl Target<'_> {
         digest: Digest,
         from: &str,
     ) -> Result<Result<(), Option<Session>>, Setback> {
-        let mut url = self.endpoint.url("blobs/uploads/")?;
+        let mut url = self.endpoint.url("blobs/uploads/").await?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         let answer = self.send(Method::POST, url.clone(), HeaderMap::new(), Some(Bytes::new())).await?;
         Ok(match answer.response.status() {

@@ -19,10 +19,16 @@ pub struct RegistrySettings {
     /// Hosts spoken to in plain HTTP, without trying HTTPS. `localhost`, `127.0.0.0/8` and `[::1]` always are,
     /// unless they have a certificate below.
     pub insecure: Hosts,
+    /// Hosts that may speak plain HTTP or TLS: which, is found out when they are first asked.
+    pub plain_or_tls: Hosts,
+    /// Whether hosts of private networks, by their addresses or as `*.local`, and this machine are among those.
+    pub private_plain_or_tls: bool,
     /// Hosts whose TLS certificate is not checked.
     pub skip_tls_verify: Hosts,
     /// Per host, a PEM file of certificate authorities trusted besides the system's and Mozilla's.
     pub certificates: BTreeMap<String, PathBuf>,
+    /// Directories with PEM files of certificate authorities that are trusted for all hosts.
+    pub authorities: Vec<PathBuf>,
     /// Per host, the certificate Cooper shows.
     pub client_certificates: BTreeMap<String, ClientCertificate>,
     /// Per upstream host, where to pull from instead, in order; pushes never go there.
@@ -44,8 +50,11 @@ impl Default for RegistrySettings {
     fn default() -> Self {
         Self {
             insecure: Hosts::default(),
+            plain_or_tls: Hosts::default(),
+            private_plain_or_tls: false,
             skip_tls_verify: Hosts::default(),
             certificates: BTreeMap::new(),
+            authorities: Vec::new(),
             client_certificates: BTreeMap::new(),
             mirrors: BTreeMap::new(),
             only_mirrors: false,
@@ -69,9 +78,9 @@ impl RegistrySettings {
         self.certificates = keys(self.certificates);
         self.client_certificates = keys(self.client_certificates);
         self.mirrors = keys(self.mirrors);
-        for hosts in [&mut self.insecure, &mut self.skip_tls_verify] {
-            if let Hosts::Only(names) = hosts {
-                *hosts = names.iter().map(|host| canonical(host)).collect();
+        for hosts in [&mut self.insecure, &mut self.plain_or_tls, &mut self.skip_tls_verify] {
+            if let Hosts::Only(names) | Hosts::AllBut(names) = hosts {
+                *names = names.iter().map(|host| canonical(host).to_owned()).collect();
             }
         }
         self
@@ -86,6 +95,9 @@ pub enum Hosts {
     Every,
     /// The named ones, port included.
     Only(BTreeSet<String>),
+    /// All but the named ones.
+    #[serde(rename = "all-but")]
+    AllBut(BTreeSet<String>),
 }
 
 impl Default for Hosts {
@@ -100,6 +112,7 @@ impl Hosts {
         match self {
             Self::Every => true,
             Self::Only(hosts) => hosts.contains(host),
+            Self::AllBut(hosts) => !hosts.contains(host),
         }
     }
 }

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{Device, DiffId, Digest, Entry, EntryKind, Metadata};
 
@@ -87,6 +92,47 @@ pub enum ContentSource {
     Inline(Arc<[u8]>),
     /// In the store, as the whole of this blob: a download.
     Blob(Digest),
+    /// In an open directory that is no context: a repository that was checked out.
+    Directory {
+        /// The directory.
+        directory: OpenDirectory,
+        /// The path in there.
+        path: PathBuf,
+    },
+}
+
+/// A directory whose files can be read, whatever becomes of its path.
+#[derive(Debug, Clone)]
+pub struct OpenDirectory(Arc<OwnedFd>);
+
+impl PartialEq for OpenDirectory {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OpenDirectory {}
+
+impl OpenDirectory {
+    /// Opens a directory.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(Self(Arc::new(rustix::fs::open(path, flags, Mode::empty())?)))
+    }
+
+    /// Opens a file in it. Links are not followed.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened = match rustix::fs::openat2(&self.0, path, flags, Mode::empty(), resolve) {
+            // Some sandboxes refuse openat2; the last component at least is never a link.
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+                rustix::fs::openat(&self.0, path, flags, Mode::empty())
+            }
+            opened => opened,
+        };
+        Ok(File::from(opened?))
+    }
 }
 
 /// Where a path leads.

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +25,7 @@ pub(crate) use place::is_opaque;
 
 use super::beneath;
 use super::diff::{CAPABILITY, fingerprint_with, set_capability};
+use super::owner::Ownership;
 use super::remove::{file_type, list, os_name, remove};
 use crate::layer::{Device, Entry, EntryKind, Metadata, TarError, TarReader};
 
@@ -151,26 +152,31 @@ pub(crate) fn unpack<'a>(
     tar: impl Read,
     root: BorrowedFd<'a>,
     form: Form,
+    ownership: Ownership,
     fingerprints: Fingerprints<'a>,
 ) -> Result<Unpacked, UnpackError> {
-    let mut unpacker = Unpacker {
-        root,
-        form,
-        place: None,
-        directories: BTreeMap::new(),
-        touched: HashSet::new(),
-        written: HashSet::new(),
-        occupied: HashSet::new(),
-        implied: BTreeSet::new(),
-        unpacked: Unpacked::default(),
-        fingerprints,
-        buffer: vec![0; BUFFER],
-    };
+    let mut unpacker = Unpacker { fingerprints, ..Unpacker::new(root, form, ownership) };
     let mut reader = TarReader::new(tar);
     while let Some((entry, mut contents)) = reader.next_entry()? {
         unpacker.put(&entry, &mut contents)?;
     }
     unpacker.finish()
+}
+
+/// Unpacks `tar`, an archive that is no layer, into the directory `root`: everything belongs to this process, devices
+/// and extended attributes are left out, and `.wh.` names mean nothing. The process's umask does not matter.
+pub(crate) fn unpack_archive(tar: impl Read, root: BorrowedFd<'_>) -> Result<(), UnpackError> {
+    let mut unpacker = Unpacker { has_umask: true, ..Unpacker::new(root, Form::Applied, Ownership::Real) };
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mut reader = TarReader::of_archive(tar);
+    while let Some((entry, mut contents)) = reader.next_entry()? {
+        if matches!(entry.kind, EntryKind::CharDevice(_) | EntryKind::BlockDevice(_)) {
+            continue;
+        }
+        let metadata = Metadata { uid, gid, xattrs: BTreeMap::new(), ..entry.metadata };
+        unpacker.put(&Entry { metadata, ..entry }, &mut contents)?;
+    }
+    unpacker.finish().map(|_| ())
 }
 
 /// A directory that entries are being put into.
@@ -195,6 +201,7 @@ enum Fate {
 struct Unpacker<'a> {
     root: BorrowedFd<'a>,
     form: Form,
+    ownership: Ownership,
     place: Option<Place>,
     directories: BTreeMap<PathBuf, Fate>,
     /// Inodes of the directories whose fate is [`Fate::Touched`].
@@ -206,7 +213,29 @@ struct Unpacker<'a> {
     implied: BTreeSet<PathBuf>,
     unpacked: Unpacked,
     fingerprints: Fingerprints<'a>,
+    /// Whether modes must be set, because creating a file does not give it all of them.
+    has_umask: bool,
     buffer: Vec<u8>,
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(root: BorrowedFd<'a>, form: Form, ownership: Ownership) -> Self {
+        Self {
+            root,
+            form,
+            ownership,
+            place: None,
+            directories: BTreeMap::new(),
+            touched: HashSet::new(),
+            written: HashSet::new(),
+            occupied: HashSet::new(),
+            implied: BTreeSet::new(),
+            unpacked: Unpacked::default(),
+            fingerprints: None,
+            has_umask: false,
+            buffer: vec![0; BUFFER],
+        }
+    }
 }
 
 impl Unpacker<'_> {
@@ -291,11 +320,10 @@ impl Unpacker<'_> {
             write_all(&file, bytes).map_err(failed)?;
         }
         if self.changes_owner(&entry.metadata) {
-            let (owner, group) = ids(&entry.metadata);
-            rustix::fs::fchown(&file, Some(owner), Some(group)).map_err(|e| failed(e.into()))?;
+            self.ownership.give(&file, entry.metadata.uid, entry.metadata.gid).map_err(failed)?;
         }
         // Writing and changing the owner take these bits away.
-        if entry.metadata.mode & 0o7000 != 0 {
+        if self.has_umask || entry.metadata.mode & 0o7000 != 0 {
             let mode = Mode::from_raw_mode(entry.metadata.mode & 0o7777);
             rustix::fs::fchmod(&file, mode).map_err(|e| failed(e.into()))?;
         }
@@ -345,8 +373,7 @@ impl Unpacker<'_> {
     fn finish_node(&mut self, name: &OsStr, metadata: &Metadata) -> io::Result<()> {
         let place = self.here()?;
         if self.changes_owner(metadata) {
-            let (owner, group) = ids(metadata);
-            rustix::fs::chownat(&place.fd, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+            self.ownership.give_at(&place.fd, name, metadata.uid, metadata.gid)?;
         }
         Ok(rustix::fs::utimensat(&place.fd, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -449,8 +476,7 @@ impl Unpacker<'_> {
         let mtime = match fate {
             Fate::Touched(mtime) => *mtime,
             Fate::Described(metadata) => {
-                let (owner, group) = ids(metadata);
-                rustix::fs::fchown(&directory, Some(owner), Some(group))?;
+                self.ownership.give(&directory, metadata.uid, metadata.gid)?;
                 rustix::fs::fchmod(&directory, Mode::from_raw_mode(metadata.mode & 0o7777))?;
                 for (name, value) in &metadata.xattrs {
                     self.set_attribute(&directory, path, name, value);
@@ -483,10 +509,6 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn ids(metadata: &Metadata) -> (Uid, Gid) {
-    (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid))
 }
 
 fn seconds(mtime: i64) -> Timespec {

@@ -140,6 +140,7 @@ pub struct IncomingReader {
 impl IncomingReader {
     /// How many bytes can be read now: zero at the end.
     fn available(&self) -> io::Result<u64> {
+        let _span = tracing::info_span!("wait for bytes").entered();
         let mut state = self.incoming.state();
         loop {
             match &state.end {

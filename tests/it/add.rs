@@ -106,7 +106,7 @@ fn serve(body: &'static [u8]) -> String {
             let request = String::from_utf8_lossy(&request[..count]).into_owned();
             let head = if request.starts_with("GET /moved ") {
                 "HTTP/1.1 302 Found\r\nLocation: /file.txt\r\nContent-Length: 0\r\n".to_owned()
-            } else if request.starts_with("GET /file.txt ") {
+            } else if request.starts_with("GET /file.txt ") || request.starts_with("GET / ") {
                 let length = body.len();
                 format!(
                     "HTTP/1.1 200 OK\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nContent-Length: {length}\r\n"
@@ -136,6 +136,24 @@ fn downloads_files() {
     assert_eq!((file.mode, file.owner, file.mtime), (0o600, (0, 0), 1_445_412_480));
     assert_eq!(image.text("a/renamed"), "from afar\n");
     assert_eq!(image.at("a/checked").mode, 0o644);
+}
+
+#[test]
+fn downloads_have_names_and_are_unpacked_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    archive(directory.path(), "data", "--gzip");
+    let bytes: &'static [u8] = Box::leak(std::fs::read(directory.path().join("data")).unwrap().into());
+    let server = serve(bytes);
+    let dockerfile = format!(
+        "FROM scratch\nARG SUM={digest}\nADD {server}/ /a/\nADD --unpack --checksum=$SUM {server}/file.txt /into/\n\
+         ADD --chown=7:8 {server}/file.txt /a/\n",
+        digest = Digest::of(bytes)
+    );
+    let image = Build::new(&dockerfile).image();
+    assert_eq!(image.at("a/__unnamed__").mode, 0o600);
+    assert_eq!((image.at("a/file.txt").owner, image.at("a/file.txt").mode), ((7, 8), 0o600));
+    assert_eq!(image.text("into/sub/file"), "contents\n");
+    assert_eq!(image.at("into/sub/same").same_as, Some("into/sub/file".into()));
 }
 
 #[test]

@@ -3,11 +3,13 @@
 mod command_line;
 mod interrupted;
 mod offline;
+mod platforms;
 mod pull;
 mod push;
 mod refused;
 mod reproducible;
 mod sample_app;
+mod trace;
 
 use crate::support::Build;
 

@@ -58,13 +58,42 @@ fn ten_mistakes_are_ten_diagnostics() {
         ]
     );
     assert!(outcome.stdout.ends_with("\n10 warnings in Dockerfile\n"), "{}", outcome.stdout);
-    insta::assert_snapshot!(outcome.stdout.lines().take(6).collect::<Vec<_>>().join("\n"), @r"
-    warning[FromAsCasing]: 'as' and 'FROM' keywords' casing do not match
-     --> Dockerfile:2:14
-      |
-    2 | FROM scratch as Build
-      |              ^^
-    ");
+}
+
+/// A Dockerfile with ten mistakes, some of them errors; in a here-document and behind a continuation, too.
+fn check_fixture(arguments: &[&str]) -> Outcome {
+    let mut command = Command::new(COOPER);
+    command.arg("check").args(arguments).current_dir("fixtures/ten-mistakes").stdin(Stdio::null());
+    Outcome::of(command.output().unwrap())
+}
+
+#[test]
+fn ten_mistakes_are_shown_with_their_lines() {
+    let outcome = check_fixture(&[]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(1), ""));
+    insta::assert_snapshot!(outcome.stdout);
+}
+
+#[test]
+fn ten_mistakes_as_json() {
+    let outcome = check_fixture(&["--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(found.as_array().unwrap().len(), 10);
+    insta::assert_json_snapshot!(found);
+}
+
+#[test]
+fn a_terminal_gets_lines_that_fit() {
+    // `script` gives the program a terminal; its width is what `stty` says.
+    let command = format!("stty cols 60; {COOPER} check fixtures/ten-mistakes");
+    let output = Command::new("script").args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output();
+    let text = String::from_utf8(output.expect("script is part of bsdutils").stdout).unwrap();
+    assert!(text.contains('\u{1b}'), "there are colours: {text:?}");
+    let plain = anstream::adapter::strip_str(&text).to_string();
+    assert!(plain.contains("3 errors and 7 warnings in "), "{plain}");
+    for line in plain.lines() {
+        assert!(line.trim_end().chars().count() <= 60, "{line:?}");
+    }
 }
 
 #[test]

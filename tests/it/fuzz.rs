@@ -111,6 +111,21 @@ fn parser() {
 }
 
 #[test]
+fn plan() {
+    let seeds = texts(&[
+        "ARG V=1\nFROM b:$V AS b\nARG a\nRUN --mount=from=b,target=/x y\nFROM b\nCOPY --from=b --chmod=$a /a /b\n",
+        "FROM scratch AS b\nENV A=$a\nWORKDIR $A\nONBUILD COPY --from=c /x /\nFROM x AS c\nFROM b\nEXPOSE $A 1-2\n",
+        "FROM b AS b\nFROM b AS c\nCOPY --from=0 a b/\nADD --checksum=$a http://x/y /\nCOPY <<E /x\n$a\nE\nVOLUME $a\n",
+        "FROM --platform=$BUILDPLATFORM a\nARG TARGETARCH=x B=$a\nLABEL a=$B\nUSER $a\nSTOPSIGNAL $a\nHEALTHCHECK NONE\n",
+    ]);
+    let words = [
+        "FROM ", "--from=", " AS b", "ONBUILD ", "$a", "${a:-", "}", "\n", "scratch", "b", "c", "RUN ", "/",
+        "..",
+    ];
+    fuzz(targets::plan, &seeds, &words);
+}
+
+#[test]
 fn expansion() {
     let seeds = texts(&[
         "$a ${b} \"${c:-$d}\" '$e' \\$f ${path//:*/ }",
@@ -124,6 +139,23 @@ fn expansion() {
         &seeds,
         &["${", "}", ":-", "##", "%%", "//", "\\", "`", "\"", "'", "*", "?", "é"],
     );
+}
+
+#[test]
+fn context() {
+    let seeds = texts(&[
+        "https://user:password@host.invalid:8443/a/b.git#refs/pull/1/head:sub/directory",
+        "https://host.invalid/a.git?ref=v1&subdir=x&checksum=0123abc&submodules=0&mtime=commit",
+        "git@host.invalid:a/b#main",
+        "ssh://host.invalid/a",
+        "git://host.invalid/a#:x",
+        "s3://bucket/key.tar.gz",
+        "tar:///context.tar",
+        "dir:///workspace",
+        "https://host.invalid/context.tar.xz",
+    ]);
+    let words = ["../", "#", ":", "?", "&", "=", "@", "//", "%2e%2e", "[::1]", ".git", "gs://", "é", " "];
+    fuzz(targets::context, &seeds, &words);
 }
 
 #[test]

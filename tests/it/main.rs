@@ -3,15 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod add;
+mod bench;
 mod build;
 mod cache;
 mod check;
+mod checklist;
 mod compatibility;
+mod contexts;
 mod differential;
+mod executor;
 mod fuzz;
+mod image;
+mod language;
 mod mounts;
 mod pods;
 mod registry;
 mod registry_client;
+mod registry_command;
 mod sandbox;
 mod support;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need from Debian's (or Ubuntu's) packages, if it is missing:
 #
-#   tests/tools/packages.sh [GROUP...]      groups: build, demo, stand-in, tests; without one: all of them
+#   tests/tools/packages.sh [GROUP...]      groups: bench, build, debian, demo, fuzz, image, stand-in, tests; without one: all of them
 #
 # Quick and silent when everything is there. No service is started, and none is left to start by itself.
 set -euo pipefail
@@ -25,6 +25,13 @@ need_group() {
         build)
             need cc gcc libc6-dev
             ;;
+        debian)
+            need mmdebstrap mmdebstrap
+            need umoci umoci
+            ;;
+        fuzz)
+            need c++ g++
+            ;;
         demo)
             need docker-registry docker-registry
             need htpasswd apache2-utils
@@ -40,9 +47,15 @@ need_group() {
             need npm npm
             need python3 python3
             ;;
+        image)
+            need python3 python3
+            [ -e /usr/share/ca-certificates/mozilla ] || missing+=(ca-certificates)
+            ;;
         tests)
             need_group demo
+            need_group image
             need_group stand-in
+            need_group debian
             need buildah buildah
             # Newer versions of buildah look for it even when a build shares the host's network.
             [ -x /usr/lib/podman/netavark ] || optional+=(netavark)
@@ -50,8 +63,23 @@ need_group() {
             need jq jq
             need ssh-agent openssh-client
             need strace strace
+            need newuidmap uidmap
+            need setcap libcap2-bin
+            need script bsdutils
+            # For Cooper's own image: a network of its own with names, a pod, the other architecture.
+            need ip iproute2
+            need dnsmasq dnsmasq-base
+            need podman podman
+            need catatonit catatonit
+            need qemu-aarch64-static qemu-user-static
             ;;
-        *) fail "unknown group '$1': build, demo, stand-in, tests" ;;
+        bench)
+            need_group demo
+            need_group stand-in
+            need buildah buildah
+            need mmdebstrap mmdebstrap
+            ;;
+        *) fail "unknown group '$1': bench, build, debian, demo, fuzz, image, stand-in, tests" ;;
     esac
 }
 

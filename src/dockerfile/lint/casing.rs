@@ -45,7 +45,12 @@ fn check_keywords(dockerfile: &Dockerfile, found: &mut Vec<Diagnostic>) {
     for span in spans.iter().filter(|span| !right(text(span))) {
         let message =
             format!("Command '{}' should match the case of the command majority ({name})", text(span));
-        found.push(Diagnostic::warning(Code::ConsistentInstructionCasing, message, *span));
+        let keyword = text(span);
+        let as_most = if lower > upper { keyword.to_ascii_lowercase() } else { keyword.to_ascii_uppercase() };
+        found.push(
+            Diagnostic::warning(Code::ConsistentInstructionCasing, message, *span)
+                .advise(format!("write `{as_most}`")),
+        );
     }
 }
 
@@ -58,7 +63,8 @@ fn check_stage(source: &Source, stage: &Stage, found: &mut Vec<Diagnostic>) {
         let matches = is_lower(from) && is_lower(keyword) || is_upper(from) && is_upper(keyword);
         if !matches && (is_lower(from) || is_upper(from)) {
             let message = format!("'{keyword}' and '{from}' keywords' casing do not match");
-            found.push(Diagnostic::warning(Code::FromAsCasing, message, span));
+            let advice = if is_lower(from) { "write `as`" } else { "write `AS`" };
+            found.push(Diagnostic::warning(Code::FromAsCasing, message, span).advise(advice));
         }
     }
     if let Some(name) = &stage.name {
@@ -76,6 +82,7 @@ fn check_protocol(port: &str, span: Span, found: &mut Vec<Diagnostic>) {
     let Some((_, protocol)) = port.rsplit_once('/') else { return };
     if parse_port_spec(port).is_ok() && !is_lower(protocol) {
         let message = format!("Defined protocol '{port}' in EXPOSE instruction should be lowercase");
-        found.push(Diagnostic::warning(Code::ExposeProtoCasing, message, span));
+        let advice = format!("write `{}`", port.to_ascii_lowercase());
+        found.push(Diagnostic::warning(Code::ExposeProtoCasing, message, span).advise(advice));
     }
 }

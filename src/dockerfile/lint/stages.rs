@@ -55,11 +55,17 @@ fn check_image(name: &str, image: &BaseImage, stage: &Stage, found: &mut Vec<Dia
 fn check_name(name: &Word, taken: bool, found: &mut Vec<Diagnostic>) {
     if ["context", "scratch"].contains(&name.text.as_str()) {
         let message = format!("Stage name should not use the same name as reserved stage {:?}", name.text);
-        found.push(Diagnostic::warning(Code::ReservedStageName, message, name.span));
+        found.push(
+            Diagnostic::warning(Code::ReservedStageName, message, name.span)
+                .advise("call it something else: `FROM` and `--from` mean something of their own by it"),
+        );
     }
     if taken {
         let message = format!("Duplicate stage name {:?}, stage names should be unique", name.text);
-        found.push(Diagnostic::warning(Code::DuplicateStageName, message, name.span));
+        found.push(
+            Diagnostic::warning(Code::DuplicateStageName, message, name.span)
+                .advise("call it something else: what comes after means the last one"),
+        );
     }
 }
 
@@ -88,7 +94,9 @@ fn check_default(stage: &Stage, globals: &Globals, found: &mut Vec<Diagnostic>) 
     {
         let message =
             format!("Default value for ARG {} results in empty or invalid base image name", stage.base.text);
-        found.push(Diagnostic::warning(Code::InvalidDefaultArgInFrom, message, stage.base.span));
+        found.push(Diagnostic::warning(Code::InvalidDefaultArgInFrom, message, stage.base.span).advise(
+            "give the ARG before the first FROM a default, so that the build works without --build-arg",
+        ));
     }
 }
 

@@ -84,6 +84,20 @@ fn finds_what_the_rules_say() {
 }
 
 #[test]
+fn every_warning_comes_with_advice() {
+    let text = "FROM a as B\nRUN a \\\n\n  b\nrun b\nFROM --platform=linux/amd64 scratch AS b\nFROM a:$V AS context\n\
+                MAINTAINER me\nENV K V\nENV TOKEN=x\nCMD c\nCMD d\nWORKDIR w\nEXPOSE 1/UDP 2:3\n\
+                FROM --platform=$TARGETPLATFORM scratch\nUSER $US\n";
+    let dockerfile = crate::dockerfile::parse(Source::new("Dockerfile", text)).unwrap();
+    let found = lint(&dockerfile, &LintOptions::default());
+    let rules: BTreeSet<&str> = found.iter().map(|warning| warning.code.name()).collect();
+    assert!(rules.len() >= 17, "{rules:?}");
+    for warning in found {
+        assert!(warning.advice.is_some(), "{warning:?}");
+    }
+}
+
+#[test]
 fn says_it_in_the_known_words() {
     let text = "FROM scratch as B\nENV K V\nWORKDIR w\nCMD c\nEXPOSE 1/UDP\nUSER $US\nARG USR\nARG TOKEN";
     assert_eq!(

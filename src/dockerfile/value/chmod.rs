@@ -1,5 +1,7 @@
 //! Modes of files as `chmod(1)` takes them.
 
+use std::fmt;
+
 /// What `--chmod` does to a mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chmod {
@@ -150,6 +152,49 @@ impl Chmod {
     }
 }
 
+impl fmt::Display for Chmod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Octal(mode) => write!(f, "{mode:o}"),
+            Self::Symbolic(changes) => {
+                for (position, change) in changes.iter().enumerate() {
+                    let comma = if position == 0 { "" } else { "," };
+                    write!(f, "{comma}{change}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for ModeChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chosen = |letters: &[(bool, char)]| -> String {
+            letters.iter().filter(|(chosen, _)| *chosen).map(|(_, letter)| letter).collect()
+        };
+        let who = [(self.who & 0o700 != 0, 'u'), (self.who & 0o070 != 0, 'g'), (self.who & 0o007 != 0, 'o')];
+        let operation = match self.operation {
+            Operation::Add => '+',
+            Operation::Remove => '-',
+            Operation::Set => '=',
+        };
+        let permissions = match self.permissions {
+            Permissions::CopyOf(6) => "u".to_owned(),
+            Permissions::CopyOf(3) => "g".to_owned(),
+            Permissions::CopyOf(_) => "o".to_owned(),
+            Permissions::Bits { bits, conditional, set_id, sticky } => chosen(&[
+                (bits & 4 != 0, 'r'),
+                (bits & 2 != 0, 'w'),
+                (bits & 1 != 0, 'x'),
+                (conditional, 'X'),
+                (set_id, 's'),
+                (sticky, 't'),
+            ]),
+        };
+        write!(f, "{}{operation}{permissions}", chosen(&who))
+    }
+}
+
 impl ModeChange {
     /// The changed mode; `executable` says whether `X` is `x`.
     fn apply(self, mode: u32, executable: bool) -> u32 {
@@ -191,6 +236,21 @@ impl ModeChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn is_written_as_it_is_read() {
+        for (text, expected) in [
+            ("0755", "755"),
+            ("u=rwX,go=rX", "u=rwX,go=rX"),
+            ("a+x", "ugo+x"),
+            ("+t-s", "ugo+t,ugo-s"),
+            ("g=u,o=", "g=u,o="),
+        ] {
+            let written = parse_chmod(text).unwrap().to_string();
+            assert_eq!(written, expected);
+            assert_eq!(parse_chmod(&written).unwrap(), parse_chmod(text).unwrap(), "{text}");
+        }
+    }
 
     #[test]
     fn applies_modes() {

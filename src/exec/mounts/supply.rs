@@ -105,8 +105,8 @@ impl SecretValue {
         Self(bytes.into())
     }
 
-    /// The bytes themselves, for those who give them to a command.
-    pub(super) fn reveal(&self) -> &[u8] {
+    /// The bytes themselves, for those who give them to a command or a server.
+    pub(crate) fn reveal(&self) -> &[u8] {
         &self.0
     }
 }
@@ -133,6 +133,16 @@ impl Supplies {
             agents: agents.iter().map(open).collect::<Result<_, SupplyError>>()?,
             hosts: hosts.to_vec(),
         })
+    }
+
+    /// The secrets, by id.
+    pub(crate) fn secrets(&self) -> &BTreeMap<String, SecretValue> {
+        &self.secrets
+    }
+
+    /// The places of the agents' sockets, by id.
+    pub(crate) fn agents(&self) -> &BTreeMap<String, Arc<OwnedFd>> {
+        &self.agents
     }
 
     /// Further names of hosts: addresses and names.

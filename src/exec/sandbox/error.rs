@@ -173,6 +173,8 @@ pub enum Refusal {
     Libraries,
     /// `chroot(2)`.
     Chroot,
+    /// Recording owners of files, where there is one id only.
+    Ownership,
 }
 
 /// What to change so that it works: the lines of a pod's manifest.
@@ -221,6 +223,11 @@ fn advice(refusal: Refusal) -> &'static str {
              runs, set `COOPER_FORCE_IN_PLACE=1`"
         }
         Refusal::Libraries => "help: use Cooper's own image, or a static build",
+        Refusal::Ownership => {
+            "help: with a single id, owners of files are recorded in extended attributes. Keep the store on a volume \
+             whose file system has them (`--store=/store`), or run the container as root:\n  \
+             securityContext:\n    runAsUser: 0"
+        }
         Refusal::Chroot => {
             "help: containerd gives root the capability for it, CRI-O does not. Use `--isolation=in-place`, or add to \
              the container:\n  securityContext:\n    capabilities: {add: [SYS_CHROOT, MKNOD]}"

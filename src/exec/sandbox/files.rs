@@ -77,9 +77,13 @@ impl Sandbox {
 
     /// Makes something in `files` belong to a user and a group as commands know them.
     pub fn give(&self, files: &Files, name: &str, owner: (u32, u32), mode: u32) -> Result<(), SandboxError> {
+        let Some((user, group)) = self.helpers.map.outside(owner) else {
+            // The builder is not root: only root of the namespace can give it away.
+            let operation = Operation::Give { path: files.source(name), owner, mode };
+            return self.helpers.perform(operation).map(|_| ());
+        };
         let path = self.path_in(files).join(name);
         let give = || -> io::Result<()> {
-            let (user, group) = self.helpers.map.outside(owner).ok_or(io::ErrorKind::InvalidInput)?;
             std::os::unix::fs::chown(&path, Some(user), Some(group))?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
         };

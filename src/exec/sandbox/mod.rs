@@ -51,6 +51,12 @@ pub use unpack::{LayerSource, OpenLayer};
 
 use crate::cancel::Cancel;
 
+/// Keeps code of images out of this process: names of hosts and users are looked up in files and by DNS, whatever an
+/// image's `/etc/nsswitch.conf` says. To be called when the program starts.
+pub fn forbid_name_modules() {
+    sys::forbid_name_modules();
+}
+
 /// A way to execute commands that was tried and found to work.
 #[derive(Debug)]
 pub struct Sandbox {

@@ -68,9 +68,11 @@ impl Helpers {
 
     /// Finds the best id map that the kernel accepts.
     pub(super) fn find_map(program: &Path) -> Result<IdMap, SandboxError> {
-        let mut helper = Helper::enter(program, Entry::UserNamespace, None, Stdio::null(), Stdio::inherit())?;
         let mut refused = None;
-        for map in IdMap::ALL {
+        for map in IdMap::candidates() {
+            // A new one for each: a map can be written only once, and one of the two may be refused.
+            let mut helper =
+                Helper::enter(program, Entry::UserNamespace, None, Stdio::null(), Stdio::inherit())?;
             match map.write(helper.id()) {
                 Ok(()) => {
                     helper.order(Operation::Enter, map)?;
@@ -119,7 +121,7 @@ impl Helper {
     }
 
     fn order(&mut self, operation: Operation, map: IdMap) -> Result<(), SandboxError> {
-        let order = Order { groups: map.has_groups(), operation };
+        let order = Order { groups: map.has_groups(), ownership: map.ownership(), operation };
         match wire::send(&self.socket, &order) {
             Ok(()) => Ok(()),
             // It died; it may have said why.

@@ -149,6 +149,7 @@ impl Unpacker<'_> {
         form: Form,
         fingerprints: Option<PathBuf>,
     ) -> Result<Unpacked, SandboxError> {
+        let _span = tracing::info_span!("unpack").entered();
         let chain = layer.chain;
         let failed = |source| SandboxError::ReadLayer { chain, source };
         let mut source = (layer.open)().map_err(failed)?;

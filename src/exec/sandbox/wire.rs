@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Exit, Isolation, Refusal, RunSpec};
+use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::{Form, Unpacked};
 
 /// `argv[0]` of a helper.
@@ -24,6 +25,8 @@ const MAX_FRAME: usize = 64 << 20;
 pub(super) struct Order {
     /// Whether supplementary groups can be set in the namespace; not so with a single-id map.
     pub(super) groups: bool,
+    /// Where it is written whose files are.
+    pub(super) ownership: Ownership,
     /// The operation.
     pub(super) operation: Operation,
 }
@@ -50,6 +53,8 @@ pub(super) enum Operation {
     RunInPlace(Box<InPlace>),
     /// Write what changed to descriptor 1.
     Diff { root: Root, scratch: PathBuf, latest_mtime: Option<i64> },
+    /// Make something belong to a user and a group.
+    Give { path: PathBuf, owner: (u32, u32), mode: u32 },
     /// Remove files and directories with all that is in them.
     Remove { paths: Vec<PathBuf> },
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::PlanRequest;
-use crate::dockerfile::{Diagnostic, Escape, Variables, expand};
+use crate::dockerfile::{Diagnostic, Variables, expand};
 use crate::image::Platform;
 
 /// Names and values in the order in which they were first set.
@@ -39,8 +39,8 @@ impl Variables for Environment {
 /// Arguments that every RUN sees without declaration, and that no cache key or history mentions.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// Arguments that steer the builder: a stage may declare them, but they are no environment of a RUN.
-const BUILDER: [&str; 2] = ["SOURCE_DATE_EPOCH", "BUILDKIT_MULTI_PLATFORM"];
+/// Arguments that a stage may declare to be scanned, but that are no environment of a RUN.
+const SCANNED: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
 /// The arguments before the first `FROM`, and the predefined ones.
 #[derive(Debug, Clone)]
@@ -56,7 +56,9 @@ impl Globals {
                 values.set(&format!("{prefix}{name}"), &value);
             }
         }
-        values.set("TARGETSTAGE", request.target.unwrap_or("default"));
+        let last = request.dockerfile.stages.last().and_then(|stage| stage.name.as_ref());
+        let target = request.target.or(last.map(|name| name.text.as_str()));
+        values.set("TARGETSTAGE", target.unwrap_or("default"));
         for (name, value) in request.build_args {
             if Variables::get(&values, name).is_some() {
                 values.set(name, value);
@@ -97,7 +99,7 @@ fn platform_arguments(platform: &Platform) -> [(&'static str, String); 5] {
 
 /// Whether an argument of this name becomes part of a RUN's environment.
 pub(super) fn is_environment(name: &str) -> bool {
-    !BUILDER.contains(&name)
+    !SCANNED.contains(&name)
 }
 
 /// The proxy settings among the build arguments, in both cases, as BuildKit gives them to every RUN.
@@ -133,6 +135,3 @@ const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 pub(super) fn cache_namespace(build_args: &BTreeMap<String, String>) -> Option<&str> {
     build_args.get(CACHE_NAMESPACE).map(String::as_str).filter(|name| !name.is_empty())
 }
-
-/// The escape character of a trigger's text is that of Docker's default.
-pub(super) const TRIGGER_ESCAPE: Escape = Escape::Backslash;

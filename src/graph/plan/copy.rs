@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::stage::{StageState, Text};
-use super::{Origin, Planner};
+use super::{Fault, Origin, Planner};
+use crate::context::source::{GitSource, is_commit_prefix};
 use crate::dockerfile::{
     Add, Code, Copy, CopySource, Diagnostic, Instruction, Located as Parsed, ParseChmodError, RemoteSource,
     Word, expand_heredoc, nearest, parse_chmod,
@@ -26,6 +27,7 @@ struct Copying<'a> {
     unpack_local: bool,
     unpack_remote: bool,
     checksum: Option<&'a Word>,
+    keep_git_dir: Option<bool>,
 }
 
 impl Planner<'_> {
@@ -35,7 +37,7 @@ impl Planner<'_> {
         copy: &Copy,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let from = match &copy.from {
             None => Files::Context(None),
             Some(word) => self.files_of(state, word, text)?,
@@ -53,6 +55,7 @@ impl Planner<'_> {
             unpack_local: false,
             unpack_remote: false,
             checksum: None,
+            keep_git_dir: None,
         };
         self.plan_copying(state, &copying, instruction, text)
     }
@@ -63,7 +66,7 @@ impl Planner<'_> {
         add: &Add,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let copying = Copying {
             keyword: "ADD",
             sources: &add.sources,
@@ -77,6 +80,7 @@ impl Planner<'_> {
             unpack_local: add.unpack.unwrap_or(true),
             unpack_remote: add.unpack.unwrap_or(false),
             checksum: add.checksum.as_ref(),
+            keep_git_dir: add.keep_git_dir,
         };
         self.plan_copying(state, &copying, instruction, text)
     }
@@ -87,7 +91,7 @@ impl Planner<'_> {
         copying: &Copying<'_>,
         instruction: &Parsed<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let chown = copying.chown.map(|word| located(state, word, text)).transpose()?;
         let chmod = copying.chmod.map(|word| located(state, word, text)).transpose()?;
         let mode = chmod
@@ -101,6 +105,7 @@ impl Planner<'_> {
             .transpose()?;
         let checksum =
             copying.checksum.map(|word| plan_checksum(state, word, copying.sources, text)).transpose()?;
+        let chmod_is_absent = chmod.is_none();
         let destination = state.expand(copying.destination, text)?;
         let mut shown: Vec<String> = Vec::new();
         if copying.parents {
@@ -119,9 +124,13 @@ impl Planner<'_> {
             shown.push(pattern.value.clone());
             sources.push(match RemoteSource::of(&pattern.value) {
                 None => CopyInput::Files { from: copying.from.clone(), pattern },
-                Some(remote) => {
-                    refuse_remote(copying.keyword, remote, &pattern)?;
+                Some(remote) if copying.keyword == "COPY" => return Err(refuse_remote(remote, &pattern)),
+                Some(RemoteSource::Url) => {
+                    let checksum = checksum.as_ref().map(digest).transpose()?;
                     CopyInput::Remote { url: pattern, checksum, unpack: copying.unpack_remote }
+                }
+                Some(RemoteSource::Git) => {
+                    CopyInput::Git(Box::new(plan_git(&pattern, checksum.as_ref(), copying.keep_git_dir)?))
                 }
             });
         }
@@ -147,7 +156,8 @@ impl Planner<'_> {
             into_directory,
             owner: chown,
             mode,
-            link: copying.link,
+            // As in BuildKit, the modes of what is there already count.
+            link: copying.link && chmod_is_absent,
             parents: copying.parents,
             exclude: copying
                 .exclude
@@ -163,7 +173,7 @@ impl Planner<'_> {
     }
 
     /// Whose files `--from` means: an earlier stage by name or number, a named context, or an image.
-    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Diagnostic> {
+    fn files_of(&mut self, state: &StageState, word: &Word, text: &Text) -> Result<Files, Fault> {
         let name = word.text.as_str();
         if self.stage_named(name, state.index).is_none() && self.named_context(name).is_none() {
             if let Ok(index) = name.parse::<usize>() {
@@ -174,12 +184,7 @@ impl Planner<'_> {
         self.files_named(state, name, word, text)
     }
 
-    fn stage_by_number(
-        &mut self,
-        state: &StageState,
-        index: usize,
-        word: &Word,
-    ) -> Result<Files, Diagnostic> {
+    fn stage_by_number(&mut self, state: &StageState, index: usize, word: &Word) -> Result<Files, Fault> {
         if index >= state.index {
             let message = if index == state.index {
                 format!("cannot copy from stage {index}: it is this one")
@@ -189,7 +194,7 @@ impl Planner<'_> {
                     { state.index.saturating_sub(1) }
                 )
             };
-            return Err(Diagnostic::error(Code::UnknownStage, message, word.span));
+            return Err(Diagnostic::error(Code::UnknownStage, message, word.span).into());
         }
         self.stage_files(index)
     }
@@ -219,7 +224,7 @@ impl Planner<'_> {
         name: &str,
         word: &Word,
         text: &Text,
-    ) -> Result<Files, Diagnostic> {
+    ) -> Result<Files, Fault> {
         match self
             .origin(name, state.index, word.span)
             .map_err(|error| self.with_stage_advice(error, word))?
@@ -228,18 +233,15 @@ impl Planner<'_> {
             Origin::Context(name) => Ok(Files::Context(Some(name))),
             Origin::Scratch => Ok(Files::Step(self.push(Operation::Scratch, text.place(word.span), None))),
             Origin::Image(source) => {
-                let platform = state.platform.clone();
-                Ok(Files::Step(self.image_step(source, &platform, text.place(word.span))))
+                // Also where the stage itself is for another platform: only `FROM --platform` says so.
+                let platform = self.request.platform;
+                Ok(Files::Step(self.image_step(source, platform, text.place(word.span))))
             }
         }
     }
 
-    fn stage_files(&mut self, index: usize) -> Result<Files, Diagnostic> {
-        // A mistake in the other stage is reported at its own place.
-        match self.stage(index) {
-            Ok(stage) => Ok(Files::Step(stage.top)),
-            Err(diagnostics) => Err(diagnostics.into_first()),
-        }
+    fn stage_files(&mut self, index: usize) -> Result<Files, Fault> {
+        Ok(Files::Step(self.stage(index).map_err(Fault::Elsewhere)?.top))
     }
 
     fn with_stage_advice(&self, error: Diagnostic, word: &Word) -> Diagnostic {
@@ -254,23 +256,50 @@ fn located(state: &StageState, word: &Word, text: &Text) -> Result<Located<Strin
     Ok(Located { value: state.expand(word, text)?, span: word.span })
 }
 
-fn refuse_remote(keyword: &str, remote: RemoteSource, source: &Located<String>) -> Result<(), Diagnostic> {
-    let refused = |message: &str, advice: &str| {
-        Err(Diagnostic::error(Code::Unsupported, message, source.span).advise(advice))
+fn refuse_remote(remote: RemoteSource, source: &Located<String>) -> Diagnostic {
+    let message = match remote {
+        RemoteSource::Git => "source can't be a git ref for COPY",
+        RemoteSource::Url => "source can't be a URL for COPY",
     };
-    match (keyword, remote) {
-        ("COPY", RemoteSource::Git) => {
-            refused("source can't be a git ref for COPY", "use ADD for what comes from elsewhere")
+    Diagnostic::error(Code::Unsupported, message, source.span).advise("use ADD for what comes from elsewhere")
+}
+
+/// A repository, with what the flags say of it.
+fn plan_git(
+    address: &Located<String>,
+    checksum: Option<&Located<String>>,
+    keep_git_dir: Option<bool>,
+) -> Result<Located<GitSource>, Diagnostic> {
+    let invalid = |message: String| Diagnostic::error(Code::InvalidValue, message, address.span);
+    let mut source = GitSource::parse(&address.value).map_err(|error| invalid(error.to_string()))?;
+    match (keep_git_dir, source.keep_git_dir) {
+        (Some(flag), Some(query)) if flag != query => {
+            return Err(invalid("inconsistent keep-git-dir configuration".to_owned()));
         }
-        ("COPY", RemoteSource::Url) => {
-            refused("source can't be a URL for COPY", "use ADD for what comes from elsewhere")
-        }
-        (_, RemoteSource::Git) => refused(
-            "ADD of a git repository is not supported yet",
-            "clone it before the build and COPY it, or clone it in a RUN",
-        ),
-        (_, RemoteSource::Url) => Ok(()),
+        (flag, query) => source.keep_git_dir = flag.or(query),
     }
+    if let Some(checksum) = checksum {
+        let wanted = checksum.value.to_ascii_lowercase();
+        if !is_commit_prefix(&wanted) {
+            let message = format!("`{wanted}` is no commit id, nor the beginning of one");
+            return Err(Diagnostic::error(Code::InvalidFlag, message, checksum.span));
+        }
+        match &source.checksum {
+            Some(given) if !given.starts_with(&wanted) && !wanted.starts_with(given.as_str()) => {
+                let message = format!("checksum mismatch {given:?} != {wanted:?}");
+                return Err(Diagnostic::error(Code::InvalidFlag, message, checksum.span));
+            }
+            Some(given) if given.len() >= wanted.len() => {}
+            _ => source.checksum = Some(wanted),
+        }
+    }
+    Ok(Located { value: source, span: address.span })
+}
+
+fn digest(checksum: &Located<String>) -> Result<Digest, Diagnostic> {
+    checksum.value.parse().map_err(|error: crate::layer::ParseDigestError| {
+        Diagnostic::error(Code::InvalidFlag, error.to_string(), checksum.span)
+    })
 }
 
 /// `--checksum`, which speaks of one remote source.
@@ -279,7 +308,7 @@ fn plan_checksum(
     word: &Word,
     sources: &[CopySource],
     text: &Text,
-) -> Result<Digest, Diagnostic> {
+) -> Result<Located<String>, Diagnostic> {
     let invalid = |message: String| Diagnostic::error(Code::InvalidFlag, message, word.span);
     let [source] = sources else {
         return Err(invalid("checksum can't be specified for multiple sources".to_owned()));
@@ -291,10 +320,7 @@ fn plan_checksum(
     if !is_remote {
         return Err(invalid("checksum requires HTTP(S) or Git sources".to_owned()));
     }
-    state
-        .expand(word, text)?
-        .parse()
-        .map_err(|error: crate::layer::ParseDigestError| invalid(error.to_string()))
+    located(state, word, text)
 }
 
 /// What is shown of an instruction that may span lines.

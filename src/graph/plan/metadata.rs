@@ -87,7 +87,7 @@ impl StageState {
                 ports.extend(spec.ports());
             }
         }
-        self.record(history::sorted_list("EXPOSE", &ports));
+        self.record(history::plain_list("EXPOSE", &ports));
         self.config.config.exposed_ports.extend(ports);
         Ok(())
     }

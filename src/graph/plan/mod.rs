@@ -18,10 +18,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Base, BaseRequest, BaseSource, Bases, Graph, Operation, Place, Step, StepId};
+use crate::context::source::RemoteContext;
 use crate::dockerfile::{
-    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Span, Word, did_you_mean, expand,
+    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Source, Span, Word, did_you_mean, expand,
 };
-use crate::image::{ImageRef, Platform};
+use crate::image::{ImageConfig, ImageRef, Platform};
 use arguments::Globals;
 use stage::StageState;
 
@@ -42,6 +43,8 @@ pub struct PlanRequest<'a> {
     pub target: Option<&'a str>,
     /// What the image is for.
     pub platform: &'a Platform,
+    /// Whether that was asked for: the image is then said to be for it, whatever its base is for.
+    pub is_platform_given: bool,
     /// What the build runs on.
     pub build_platform: &'a Platform,
     /// `--build-context`.
@@ -62,6 +65,8 @@ pub enum NamedContext {
     Image(ImageRef),
     /// An image in an OCI layout, as `oci-layout://PATH[:TAG]`.
     Layout(String),
+    /// Files that are fetched when the build begins.
+    Remote(Box<RemoteContext>),
 }
 
 /// The answer of [`plan`].
@@ -98,6 +103,30 @@ struct Planner<'a> {
     depth: usize,
 }
 
+/// What is wrong with an instruction.
+enum Fault {
+    /// A mistake in the instruction itself.
+    Here(Diagnostic),
+    /// A mistake in a stage that it needs, which has a place of its own.
+    Elsewhere(Diagnostics),
+}
+
+impl From<Diagnostic> for Fault {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Here(diagnostic)
+    }
+}
+
+impl Fault {
+    /// As diagnostics, for an instruction that is written in `source`.
+    fn in_source(self, source: &Arc<Source>) -> Diagnostics {
+        match self {
+            Self::Here(diagnostic) => Diagnostics::one(Arc::clone(source), diagnostic),
+            Self::Elsewhere(diagnostics) => diagnostics,
+        }
+    }
+}
+
 /// What a name in `FROM`, `--from` or `from=` stands for.
 enum Origin {
     Stage(usize),
@@ -131,6 +160,8 @@ impl<'a> Planner<'a> {
         for (name, value) in self.request.labels {
             stage.config.config.labels.insert(name.clone(), value.clone());
         }
+        let platform = self.platform_of(&stage.config);
+        stage.config.set_platform(&platform);
         self.name_steps();
         Ok(Graph {
             steps: std::mem::take(&mut self.steps),
@@ -154,6 +185,20 @@ impl<'a> Planner<'a> {
         let message = format!("target stage \"{target}\" could not be found{guess}");
         let span = stages.last().map(|stage| stage.span).unwrap_or_default();
         Err(in_dockerfile(&self.request, Diagnostic::error(Code::UnknownStage, message, span)))
+    }
+
+    /// What an image of this config is said to be for: what was asked for, or else what its base is for.
+    fn platform_of(&self, config: &ImageConfig) -> Platform {
+        let (own, wanted) = (config.platform(), self.request.platform);
+        if !self.request.is_platform_given {
+            return own;
+        }
+        if (own.os(), own.architecture()) != (wanted.os(), wanted.architecture()) {
+            return wanted.clone();
+        }
+        let version = own.os_version().map(str::to_owned);
+        Platform::new(own.os(), own.architecture(), wanted.variant().or(own.variant()))
+            .with_os_version(version)
     }
 
     fn stage_names(&self) -> Vec<&'a str> {
@@ -222,7 +267,7 @@ impl<'a> Planner<'a> {
     fn origin(&self, name: &str, current: usize, span: Span) -> Result<Origin, Diagnostic> {
         if let Some(context) = self.named_context(name) {
             return match context {
-                NamedContext::Directory(_) => Ok(Origin::Context(name.to_owned())),
+                NamedContext::Directory(_) | NamedContext::Remote(_) => Ok(Origin::Context(name.to_owned())),
                 NamedContext::Image(image) => Ok(Origin::Image(BaseSource::Registry(image.clone()))),
                 NamedContext::Layout(text) => layout(text, span),
             };
@@ -244,6 +289,9 @@ impl<'a> Planner<'a> {
 
     /// A named context overrides stages and images of its name; image names are compared in full form.
     fn named_context(&self, name: &str) -> Option<&'a NamedContext> {
+        if ["scratch", "context"].iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+            return None;
+        }
         let contexts = self.request.contexts;
         if let Some(found) = contexts.get(name) {
             return Some(found);

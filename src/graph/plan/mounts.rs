@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::Planner;
 use super::arguments::cache_namespace;
 use super::stage::{StageState, Text};
+use super::{Fault, Planner};
 use crate::dockerfile::{Code, Diagnostic, Mount, Run, RunMount as Parsed};
 use crate::graph::{Files, RunMount};
 
@@ -14,7 +14,7 @@ impl Planner<'_> {
         state: &StageState,
         run: &Run,
         text: &Text,
-    ) -> Result<Vec<RunMount>, Diagnostic> {
+    ) -> Result<Vec<RunMount>, Fault> {
         let mut agents = 0;
         run.mounts.iter().map(|mount| self.plan_mount(state, mount, text, &mut agents)).collect()
     }
@@ -25,7 +25,7 @@ impl Planner<'_> {
         parsed: &Parsed,
         text: &Text,
         agents: &mut usize,
-    ) -> Result<RunMount, Diagnostic> {
+    ) -> Result<RunMount, Fault> {
         let mut mount = parsed.resolve(&state.environment, text.escape)?;
         complete(&mut mount, state, cache_namespace(self.request.build_args), agents, parsed)?;
         let from = match (&parsed.from, &mount) {
@@ -42,9 +42,16 @@ impl Planner<'_> {
     fn refuse_later_mount(&self, state: &StageState, parsed: &Parsed) -> Result<(), Diagnostic> {
         let Some(word) = &parsed.from else { return Ok(()) };
         let stages = &self.request.dockerfile.stages;
-        if self.stage_named(&word.text, state.index).is_some()
-            || self.stage_named(&word.text, stages.len()).is_none()
-        {
+        if self.stage_named(&word.text, state.index).is_some() || self.named_context(&word.text).is_some() {
+            return Ok(());
+        }
+        if word.text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let message =
+                format!("a mount is from a stage with a name or from an image, not from `{}`", word.text);
+            let advice = "give the stage a name with `FROM … AS name`; only COPY --from knows numbers";
+            return Err(Diagnostic::error(Code::UnknownStage, message, word.span).advise(advice));
+        }
+        if self.stage_named(&word.text, stages.len()).is_none() {
             return Ok(());
         }
         let current = stages.get(state.index).and_then(|stage| stage.name.as_ref());

@@ -1,11 +1,11 @@
 //! `RUN`.
 
-use super::Planner;
 use super::arguments::{hostname, proxies};
 use super::copy::first_line;
 use super::metadata::texts;
 use super::stage::{StageState, Text};
-use crate::dockerfile::{Diagnostic, Instruction, Located, Run, RunCommand, Variables};
+use super::{Fault, Planner};
+use crate::dockerfile::{Instruction, Located, Run, RunCommand, Variables};
 use crate::graph::{Operation, RunStep, Script};
 use crate::image::history;
 
@@ -16,7 +16,7 @@ impl Planner<'_> {
         run: &Run,
         instruction: &Located<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         let (argv, script) = match &run.command {
             RunCommand::Exec(words) => (texts(words), None),
             RunCommand::Shell(word) => (state.in_shell(&word.text), None),

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::arguments::{Environment, TRIGGER_ESCAPE, is_environment};
-use super::{MAX_TRIGGERS, Origin, Planner, in_dockerfile};
+use super::arguments::{Environment, is_environment};
+use super::{Fault, MAX_TRIGGERS, Origin, Planner, in_dockerfile};
 use crate::dockerfile::{
     ArgDeclaration, Code, Diagnostic, Diagnostics, Escape, Instruction, Located, Source, Span, Variables,
     Word, expand, parse_onbuild,
 };
-use crate::graph::{BaseSource, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep};
+use crate::graph::{
+    BaseSource, CopyInput, CopyStep, Files, HistoryItem, Operation, Place, StepId, WorkingDirectoryStep,
+};
 use crate::image::{ImageConfig, Platform, history};
 use crate::rootfs::clean;
 
@@ -20,7 +22,6 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Debug, Clone)]
 pub(super) struct StageState {
     pub(super) index: usize,
-    pub(super) platform: Platform,
     pub(super) top: StepId,
     pub(super) config: ImageConfig,
     pub(super) history: Vec<HistoryItem>,
@@ -84,8 +85,7 @@ impl Planner<'_> {
         let mut state = self.begin_stage(index, &text)?;
         self.fire_triggers(&mut state)?;
         for instruction in &dockerfile.stages[index].instructions {
-            self.dispatch(&mut state, instruction, &text)
-                .map_err(|error| Diagnostics::one(Arc::clone(&text.source), error))?;
+            self.dispatch(&mut state, instruction, &text).map_err(|fault| fault.in_source(&text.source))?;
         }
         Ok(state)
     }
@@ -103,6 +103,10 @@ impl Planner<'_> {
             None => self.request.platform.clone(),
             Some(word) => {
                 let text = expand(word, &self.globals, text.escape).map_err(here)?.text;
+                if text.is_empty() {
+                    let message = format!("empty platform value from expression {}", word.text);
+                    return Err(here(Diagnostic::error(Code::InvalidValue, message, word.span)));
+                }
                 text.parse().map_err(|error: crate::image::ParsePlatformError| {
                     here(Diagnostic::error(Code::InvalidValue, error.to_string(), word.span))
                 })?
@@ -119,15 +123,16 @@ impl Planner<'_> {
                 Ok(state)
             }
             Origin::Scratch => {
+                // Nothing is for every platform: what `--platform` says of it says nothing.
+                let config = scratch_config(self.request.platform);
                 let step = self.push(Operation::Scratch, place, None);
-                Ok(new_state(index, step, platform.clone(), scratch_config(&platform), Vec::new()))
+                Ok(new_state(index, step, config, Vec::new()))
             }
-            Origin::Image(source) => Ok(self.begin_with_image(index, source, platform, place, label)),
+            Origin::Image(source) => Ok(self.begin_with_image(index, source, &platform, place, label)),
             Origin::Context(name) => {
-                let message =
-                    format!("the build context `{name}` is a directory, which no stage can begin with");
-                let advice = format!("begin with `FROM scratch` and `COPY --from={name} / /`");
-                Err(here(Diagnostic::error(Code::Unsupported, message, stage.base.span).advise(advice)))
+                let parent = self.push(Operation::Scratch, place.clone(), None);
+                let top = self.push(everything(parent, name, stage.base.span), place, Some(label));
+                Ok(new_state(index, top, scratch_config(&platform), Vec::new()))
             }
         }
     }
@@ -136,7 +141,7 @@ impl Planner<'_> {
         &mut self,
         index: usize,
         source: BaseSource,
-        platform: Platform,
+        platform: &Platform,
         place: Place,
         label: (usize, String),
     ) -> StageState {
@@ -144,15 +149,15 @@ impl Planner<'_> {
         let Some(base) = base else {
             // Planned again when it is known.
             let step = self.push(Operation::Base(request), place, Some(label));
-            return new_state(index, step, platform.clone(), scratch_config(&platform), Vec::new());
+            return new_state(index, step, scratch_config(platform), Vec::new());
         };
-        if base.layers.is_empty() {
-            let step = self.push(Operation::Scratch, place, None);
-            return new_state(index, step, platform, base.config.clone(), Vec::new());
-        }
-        let step = self.push(Operation::Base(request), place, Some(label));
         let history = base.config.history.iter().cloned().map(HistoryItem::Base).collect();
-        new_state(index, step, platform, base.config.clone(), history)
+        let step = if base.layers.is_empty() {
+            self.push(Operation::Scratch, place, None)
+        } else {
+            self.push(Operation::Base(request), place, Some(label))
+        };
+        new_state(index, step, base.config.clone(), history)
     }
 
     /// Executes what the base image (or the stage this one is built from) has asked for with `ONBUILD`.
@@ -169,10 +174,11 @@ impl Planner<'_> {
         }
         for trigger in triggers {
             let source = Source::new(format!("ONBUILD trigger of {}", stage.base.text), trigger);
-            let text = Text { source: Arc::new(source.clone()), escape: TRIGGER_ESCAPE };
+            // Its lines have Docker's escape character, its words that of the Dockerfile, as in BuildKit.
+            let escape = self.request.dockerfile.directives.escape;
+            let text = Text { source: Arc::new(source.clone()), escape };
             let instruction = parse_onbuild(source)?;
-            self.dispatch(state, &instruction, &text)
-                .map_err(|error| Diagnostics::one(Arc::clone(&text.source), error))?;
+            self.dispatch(state, &instruction, &text).map_err(|fault| fault.in_source(&text.source))?;
         }
         Ok(())
     }
@@ -183,44 +189,27 @@ impl Planner<'_> {
         state: &mut StageState,
         instruction: &Located<Instruction>,
         text: &Text,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<(), Fault> {
         match &instruction.value {
-            Instruction::Add(add) => self.plan_add(state, add, instruction, text),
-            Instruction::Copy(copy) => self.plan_copy(state, copy, instruction, text),
-            Instruction::Run(run) => self.plan_run(state, run, instruction, text),
-            Instruction::Arg(arguments) => self.plan_arguments(state, arguments, text),
-            Instruction::Workdir(path) => self.plan_working_directory(state, path, instruction, text),
-            Instruction::Env(pairs) => state.set_environment(pairs, text),
-            Instruction::Label(pairs) => state.set_labels(pairs, text),
-            Instruction::Cmd(command) => {
-                state.set_cmd(command);
-                Ok(())
-            }
-            Instruction::Entrypoint(command) => {
-                state.set_entrypoint(command);
-                Ok(())
-            }
-            Instruction::Shell(words) => {
-                state.set_shell(words);
-                Ok(())
-            }
-            Instruction::User(word) => state.set_user(word, text),
-            Instruction::Expose(words) => state.expose(words, text),
-            Instruction::Volume(words) => state.add_volumes(words, text),
-            Instruction::StopSignal(word) => state.set_stop_signal(word, text),
-            Instruction::Maintainer(word) => {
-                state.set_maintainer(word);
-                Ok(())
-            }
-            Instruction::Healthcheck(check) => {
-                state.set_healthcheck(check);
-                Ok(())
-            }
-            Instruction::Onbuild(onbuild) => {
-                state.config.config.on_build.push(onbuild.text.clone());
-                Ok(())
-            }
+            Instruction::Add(add) => self.plan_add(state, add, instruction, text)?,
+            Instruction::Copy(copy) => self.plan_copy(state, copy, instruction, text)?,
+            Instruction::Run(run) => self.plan_run(state, run, instruction, text)?,
+            Instruction::Arg(arguments) => self.plan_arguments(state, arguments, text)?,
+            Instruction::Workdir(path) => self.plan_working_directory(state, path, instruction, text)?,
+            Instruction::Env(pairs) => state.set_environment(pairs, text)?,
+            Instruction::Label(pairs) => state.set_labels(pairs, text)?,
+            Instruction::Cmd(command) => state.set_cmd(command),
+            Instruction::Entrypoint(command) => state.set_entrypoint(command),
+            Instruction::Shell(words) => state.set_shell(words),
+            Instruction::User(word) => state.set_user(word, text)?,
+            Instruction::Expose(words) => state.expose(words, text)?,
+            Instruction::Volume(words) => state.add_volumes(words, text)?,
+            Instruction::StopSignal(word) => state.set_stop_signal(word, text)?,
+            Instruction::Maintainer(word) => state.set_maintainer(word),
+            Instruction::Healthcheck(check) => state.set_healthcheck(check),
+            Instruction::Onbuild(onbuild) => state.config.config.on_build.push(onbuild.text.clone()),
         }
+        Ok(())
     }
 
     /// `ARG`: `--build-arg` before the own default before the global value.
@@ -274,13 +263,7 @@ impl Planner<'_> {
     }
 }
 
-fn new_state(
-    index: usize,
-    top: StepId,
-    platform: Platform,
-    mut config: ImageConfig,
-    history: Vec<HistoryItem>,
-) -> StageState {
+fn new_state(index: usize, top: StepId, mut config: ImageConfig, history: Vec<HistoryItem>) -> StageState {
     config.history.clear();
     config.rootfs.diff_ids.clear();
     config.created = None;
@@ -291,16 +274,16 @@ fn new_state(
     for (name, value) in config.config.env_pairs() {
         environment.set(name, value);
     }
-    StageState {
-        index,
-        platform,
-        top,
-        config,
-        history,
-        environment,
-        arguments: Vec::new(),
-        cmd_is_set: false,
-    }
+    StageState { index, top, config, history, environment, arguments: Vec::new(), cmd_is_set: false }
+}
+
+/// All files of a named context, for a stage that begins with them.
+fn everything(parent: StepId, context: String, span: Span) -> Operation {
+    let pattern = crate::graph::Located { value: "/".to_owned(), span };
+    Operation::Copy(CopyStep {
+        sources: vec![CopyInput::Files { from: Files::Context(Some(context)), pattern }],
+        ..CopyStep::into_root(parent)
+    })
 }
 
 fn scratch_config(platform: &Platform) -> ImageConfig {

@@ -13,6 +13,8 @@ struct Given<'a> {
     target: Option<&'a str>,
     labels: &'a [(&'a str, &'a str)],
     contexts: &'a [(&'a str, NamedContext)],
+    for_given_platform: bool,
+    has_no_layers: bool,
     /// Config of every image.
     base: ImageConfig,
 }
@@ -36,7 +38,8 @@ impl Given<'_> {
                 1,
             ),
         };
-        let base = Base { config: self.base.clone(), layers: vec![layer], is_docker: false };
+        let layers = if self.has_no_layers { Vec::new() } else { vec![layer] };
+        let base = Base { config: self.base.clone(), layers, is_docker: false };
         let mut bases = Bases::new();
         for _ in 0..10 {
             let planned = plan(PlanRequest {
@@ -44,6 +47,7 @@ impl Given<'_> {
                 build_args: &owned(self.build_args),
                 target: self.target,
                 platform: &platform,
+                is_platform_given: self.for_given_platform,
                 build_platform: &build_platform,
                 contexts: &contexts,
                 labels: &owned(self.labels),
@@ -150,6 +154,7 @@ fn arguments_and_environment() {
         ("FROM a\nARG TARGETARCH\nENV B=$TARGETARCH\n", &[("TARGETARCH", "x")], vec!["B=x"]),
         ("FROM a\nARG TARGETARCH=mine\nENV B=$TARGETARCH\n", &[], vec!["B=mine"]),
         ("FROM a\nARG TARGETSTAGE\nENV B=$TARGETSTAGE\n", &[], vec!["B=default"]),
+        ("FROM a AS c\nARG TARGETSTAGE\nENV B=$TARGETSTAGE\n", &[], vec!["B=c"]),
     ] {
         let graph = Given { build_args, ..Given::default() }.plan(text).unwrap();
         assert_eq!(environment(&graph), expected, "{text}");
@@ -160,7 +165,7 @@ fn arguments_and_environment() {
 fn a_run_sees_arguments_and_proxies() {
     let build_args = &[("A", "1"), ("https_proxy", "p"), ("UNUSED", "x")];
     let graph = Given { build_args, ..Given::default() }
-        .plan("FROM a\nENV E=1\nARG A\nARG SOURCE_DATE_EPOCH=7\nWORKDIR /w\nUSER app\nRUN x\n")
+        .plan("FROM a\nENV E=1\nARG A\nARG BUILDKIT_SBOM_SCAN_STAGE=1 SOURCE_DATE_EPOCH=7\nWORKDIR /w\nUSER app\nRUN x\n")
         .unwrap();
     let Operation::Run(run) = &graph.step(graph.result).operation else { panic!("{:?}", names(&graph)) };
     let pairs = |pairs: &[(String, String)]| -> Vec<String> {
@@ -170,7 +175,7 @@ fn a_run_sees_arguments_and_proxies() {
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     };
-    assert_eq!(pairs(&run.env), ["E=1", "A=1"]);
+    assert_eq!(pairs(&run.env), ["E=1", "A=1", "SOURCE_DATE_EPOCH=7"]);
     assert_eq!(pairs(&run.proxies), ["HTTPS_PROXY=p", "https_proxy=p"]);
     assert_eq!((run.cwd.as_str(), run.user.as_str()), ("/w", "app"));
     assert_eq!(run.argv, ["/bin/sh", "-c", "x"]);
@@ -216,8 +221,13 @@ fn named_contexts_stand_for_images() {
         &copy.sources[0],
         crate::graph::CopyInput::Files { from: crate::graph::Files::Context(Some(name)), .. } if name == "files"
     ));
-    let said = given.refused("FROM files\n");
-    assert!(said.contains("COPY --from=files / /"), "{said}");
+    let graph = given.plan("FROM files\nRUN x\n").unwrap();
+    let Operation::Copy(copy) = &graph.steps[1].operation else { panic!("{:?}", names(&graph)) };
+    assert!(matches!(
+        &copy.sources[0],
+        crate::graph::CopyInput::Files { from: crate::graph::Files::Context(Some(name)), .. } if name == "files"
+    ));
+    assert_eq!(graph.history.len(), 1, "only RUN has an entry: {:?}", graph.history);
 }
 
 #[test]
@@ -257,6 +267,7 @@ fn errors_say_what_users_know_and_where() {
         ("FROM a\nFROM a\nCOPY --from=7 /x /x\n", None, "invalid stage index 7", "Dockerfile:3:13"),
         ("FROM ${NONE}\n", None, "base name (${NONE}) should not be blank", "Dockerfile:1:6"),
         ("FROM Upper/Case\n", None, "Upper/Case", "Dockerfile:1:6"),
+        ("FROM --platform=$NONE a\n", None, "empty platform value from expression $NONE", "Dockerfile:1:17"),
         ("FROM --platform=a/b/c/d a\n", None, "a/b/c/d", "Dockerfile:1:17"),
         (
             "FROM a AS buld\nFROM a\nCOPY --from=Buld! /x /x\n",
@@ -289,6 +300,85 @@ fn errors_say_what_users_know_and_where() {
         let said = Given { target, ..Given::default() }.refused(text);
         assert!(said.contains(expected) && said.contains(place), "{text}\n{expected} {place}\n{said}");
     }
+}
+
+#[test]
+fn a_mistake_is_shown_where_it_was_made() {
+    let mut base = ImageConfig::for_platform(&"linux/arm64".parse().unwrap());
+    base.config.on_build = vec!["COPY --from=maker /x /x".to_owned()];
+    let given = Given { base, ..Given::default() };
+    // Only the trigger needs the stage, whose mistake is in the Dockerfile all the same.
+    let said = given.refused("FROM scratch AS maker\nCOPY --chmod=9$NONE a /x\nFROM a\n");
+    assert!(said.contains("Dockerfile:2:14") && said.contains("COPY --chmod=9$NONE a /x"), "{said}");
+    // The trigger's own mistakes are in its text.
+    let mut base = ImageConfig::for_platform(&"linux/arm64".parse().unwrap());
+    base.config.on_build = vec!["COPY --chmod=8$NONE a b".to_owned()];
+    let said = Given { base, ..Given::default() }.refused("FROM a\n");
+    assert!(said.contains("ONBUILD trigger of a:1:14"), "{said}");
+}
+
+#[test]
+fn a_mount_is_from_a_name() {
+    let said = Given::default().refused("FROM a\nFROM a\nRUN --mount=from=0,target=/x true\n");
+    assert!(said.contains("a mount is from a stage with a name or from an image, not from `0`"), "{said}");
+    assert!(said.contains("Dockerfile:3:18") && said.contains("FROM … AS name"), "{said}");
+}
+
+#[test]
+fn platforms() {
+    let platforms = |given: &Given<'_>, text: &str| -> (Vec<String>, String) {
+        let graph = given.plan(text).unwrap();
+        let of = |step: &Step| match &step.operation {
+            Operation::Base(request) => Some(format!("{} {}", request.source, request.platform)),
+            _ => None,
+        };
+        let mut bases: Vec<String> = graph.steps.iter().filter_map(of).collect();
+        bases.sort();
+        (bases, graph.config.platform().to_string())
+    };
+    // What is built for is linux/arm64, what is built on is linux/amd64; all bases are for linux/amd64.
+    let base = ImageConfig::for_platform(&"linux/amd64".parse().unwrap());
+    let implied = Given { base: base.clone(), ..Given::default() };
+    let given = Given { base, for_given_platform: true, ..Given::default() };
+    for (text, bases, platform) in [
+        ("FROM a:1\n", vec!["docker.io/library/a:1 linux/arm64"], "linux/arm64"),
+        // Files of images are the target's, also in a stage for another platform.
+        (
+            "FROM --platform=$BUILDPLATFORM a:1\nCOPY --from=b:1 /x /x\nRUN --mount=from=c:1,target=/c true\n",
+            vec![
+                "docker.io/library/a:1 linux/amd64",
+                "docker.io/library/b:1 linux/arm64",
+                "docker.io/library/c:1 linux/arm64",
+            ],
+            "linux/arm64",
+        ),
+        ("FROM --platform=linux/arm/v6 scratch\n", vec![], "linux/arm64"),
+        ("FROM --platform=$TARGETPLATFORM a:1\n", vec!["docker.io/library/a:1 linux/arm64"], "linux/arm64"),
+    ] {
+        let (bases, platform): (Vec<&str>, &str) = (bases, platform);
+        let found = platforms(&given, text);
+        assert_eq!(
+            (found.0.iter().map(String::as_str).collect(), found.1.as_str()),
+            (bases, platform),
+            "{text}"
+        );
+    }
+    // Nobody asked for a platform: the image is for what its base is for.
+    assert_eq!(platforms(&implied, "FROM a\n").1, "linux/amd64");
+    assert_eq!(platforms(&implied, "FROM scratch\n").1, "linux/arm64");
+}
+
+#[test]
+fn an_image_without_layers_keeps_its_history() {
+    let mut base = ImageConfig::for_platform(&"linux/arm64".parse().unwrap());
+    base.config.set_env("A", "1");
+    let history =
+        crate::image::History { created_by: "ENV A=1".to_owned(), empty_layer: true, ..Default::default() };
+    base.history = vec![history];
+    let given = Given { base, has_no_layers: true, ..Given::default() };
+    let graph = given.plan("FROM a\nENV B=$A\n").unwrap();
+    assert!(matches!(graph.steps[0].operation, Operation::Scratch));
+    assert_eq!((environment(&graph), graph.history.len()), (vec!["A=1", "B=1"], 2));
 }
 
 #[test]

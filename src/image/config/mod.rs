@@ -162,13 +162,17 @@ pub struct History {
 impl ImageConfig {
     /// The config of an image from scratch.
     pub fn for_platform(platform: &Platform) -> Self {
-        Self {
-            architecture: platform.architecture().to_owned(),
-            os: platform.os().to_owned(),
-            variant: platform.variant().unwrap_or_default().to_owned(),
-            os_version: platform.os_version().unwrap_or_default().to_owned(),
-            ..Self::default()
-        }
+        let mut config = Self::default();
+        config.set_platform(platform);
+        config
+    }
+
+    /// Says what the image runs on.
+    pub fn set_platform(&mut self, platform: &Platform) {
+        platform.architecture().clone_into(&mut self.architecture);
+        platform.os().clone_into(&mut self.os);
+        platform.variant().unwrap_or_default().clone_into(&mut self.variant);
+        platform.os_version().unwrap_or_default().clone_into(&mut self.os_version);
     }
 
     /// Reads a config. Unknown keys are kept, `null` means absent.

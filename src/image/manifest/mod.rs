@@ -115,6 +115,12 @@ impl Manifest {
         Ok(Self { media_type: format.manifest_type(), config, layers, annotations })
     }
 
+    /// Whether it is of a container image: other artifacts have configs of other types.
+    pub fn is_image(&self) -> bool {
+        let mut formats = [ImageFormat::Oci, ImageFormat::Docker].into_iter();
+        formats.any(|format| format.config_type() == self.config.media_type)
+    }
+
     /// Reads a manifest, and nothing but a manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         ManifestOrIndex::parse(bytes, None)?.into_manifest()

@@ -55,10 +55,44 @@ pub(super) struct Deflated {
     pub(super) checksum: crc32fast::Hasher,
 }
 
+/// How many places of a block are looked at, and how many bytes at each.
+const SAMPLES: (usize, usize) = (16, 4096);
+
+/// Whether the bytes at every place that is looked at are spread as evenly as those of encrypted or compressed data.
+///
+/// The measure is the sum of the squared counts of the 256 values: for random bytes about `n²/256 + n`, for text many
+/// times that. Whole numbers, so that every machine comes to the same.
+fn looks_random(data: &[u8]) -> bool {
+    let (count, length) = SAMPLES;
+    let stride = data.len() / count;
+    if stride < length {
+        return false;
+    }
+    data.chunks_exact(stride).all(|piece| {
+        let mut counts = [0_u32; 256];
+        for byte in &piece[..length] {
+            counts[usize::from(*byte)] += 1;
+        }
+        let sum: u32 = counts.iter().map(|count| count * count).sum();
+        // Half as much again as what is expected: no text, no program and no picture comes near.
+        sum < (1 << 24) / 256 * 3 / 2 + 4096
+    })
+}
+
+/// Whether the quickest level makes at least a hundredth less of it: what looks random may be there twice.
+fn shrinks(data: &[u8]) -> io::Result<bool> {
+    let mut compress = Compress::new(Compression::fast(), false);
+    let mut bytes = Vec::with_capacity(data.len() + data.len() / 8 + 1024);
+    compress.compress_vec(data, &mut bytes, FlushCompress::Sync).map_err(io::Error::other)?;
+    Ok(bytes.len() < data.len() - data.len() / 100)
+}
+
 impl Block {
-    /// Deflates the block. The result depends on nothing but the block and the level.
+    /// Deflates the block; what would not become smaller is stored, which costs next to nothing. The result depends on nothing but the block and the level.
     pub(super) fn deflate(&self, level: u8) -> io::Result<Deflated> {
+        let _span = tracing::info_span!("deflate").entered();
         let (dictionary, data) = self.bytes.split_at(self.dictionary);
+        let level = if level > 0 && looks_random(data) && !shrinks(data)? { 0 } else { level };
         // A compressor that was reset still looks at remains of its last input beyond the end of the present one,
         // which changes its choices: zlib-rs clears all memory only for a new one.
         let mut compress = Compress::new(Compression::new(level.into()), false);

@@ -102,6 +102,32 @@ fn noise_hardly_grows() {
 }
 
 #[test]
+fn noise_is_stored_and_what_is_there_twice_is_not() {
+    let mut state = 7_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32).to_le_bytes()[0]
+    })
+    .take(2 * BLOCK)
+    .collect();
+    let stored = gzip(&noise, 6, 2);
+    assert!(
+        gunzip(&stored) == noise && stored.len() < noise.len() + noise.len() / 1000 + 100,
+        "{}",
+        stored.len()
+    );
+    let twice = noise[..20_000].repeat(40);
+    let bytes = gzip(&twice, 6, 2);
+    assert!(gunzip(&bytes) == twice && bytes.len() < 80_000, "{}", bytes.len());
+    // Half of a block is text: it is deflated as a whole.
+    let mixed = [&noise[..BLOCK / 2], &prose(BLOCK / 2)].concat();
+    let bytes = gzip(&mixed, 6, 1);
+    assert!(gunzip(&bytes) == mixed && bytes.len() < mixed.len() * 9 / 10, "{}", bytes.len());
+}
+
+#[test]
 fn starts_threads_only_when_they_are_worth_it() {
     let text = prose(3 * BLOCK);
     let started = |size: usize, threads: usize| {

@@ -64,6 +64,7 @@ impl Drop for Workers {
 impl Reply {
     /// Waits for the block.
     pub(super) fn wait(self) -> io::Result<Deflated> {
+        let _span = tracing::info_span!("wait for deflate").entered();
         self.0.recv().map_err(|_| stopped())?
     }
 }

@@ -1,6 +1,6 @@
 //! Writes tar streams whose bytes depend on the entries and nothing else.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,15 +13,16 @@ use crate::layer::{Entry, EntryKind};
 /// large numbers, times before 1970. No names of users and groups, no fractions of seconds, no padding at the end.
 #[derive(Debug)]
 #[must_use = "a tar stream is complete only after `finish`"]
-pub struct TarWriter<W> {
-    target: W,
+pub struct TarWriter<W: Write> {
+    /// What is behind it has work to do for each piece it is given, however small: hashing, handing to a thread.
+    target: BufWriter<W>,
     buffer: Vec<u8>,
 }
 
 impl<W: Write> TarWriter<W> {
-    /// Writes to `target`. Headers arrive one block at a time: give a target that is buffered.
+    /// Writes to `target`, in pieces of about 128 KiB.
     pub fn new(target: W) -> Self {
-        Self { target, buffer: Vec::new() }
+        Self { target: BufWriter::with_capacity(COPY_BUFFER, target), buffer: Vec::new() }
     }
 
     /// Writes one member. `contents` must have exactly the announced length, which is 0 for all but regular files.
@@ -41,7 +42,8 @@ impl<W: Write> TarWriter<W> {
     /// Writes the two zero blocks that end a tar stream.
     pub fn finish(mut self) -> Result<W, TarError> {
         self.write(b"", &[0; 2 * BLOCK])?;
-        Ok(self.target)
+        let ended = self.target.into_inner().map_err(io::IntoInnerError::into_error);
+        ended.map_err(|source| TarError::Write { path: printable(b""), source })
     }
 
     fn write(&mut self, path: &[u8], bytes: &[u8]) -> Result<(), TarError> {

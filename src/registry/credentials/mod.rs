@@ -1,5 +1,6 @@
 //! Who Cooper is to a registry: docker's `config.json` and its kin, and the helper programs they name.
 
+mod ambient;
 mod config;
 mod helper;
 mod places;
@@ -7,9 +8,13 @@ mod secret;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::clients::Clients;
 use crate::image::RepoName;
 
+use ambient::Ambient;
+pub use ambient::{AmbientLogins, Variables};
 use config::DockerConfig;
 pub use places::CredentialPlaces;
 pub use secret::Secret;
@@ -51,6 +56,7 @@ pub struct Credentials {
     sources: Vec<Source>,
     looked_in: Vec<String>,
     helper_path: Option<std::ffi::OsString>,
+    ambient: Ambient,
 }
 
 /// One configuration and where it is from.
@@ -71,12 +77,13 @@ impl Credentials {
         let origin = "the command line".to_owned();
         let config = DockerConfig::single(key, user, password);
         let source = Source { origin: origin.clone(), config };
-        Self { sources: vec![source], looked_in: vec![origin], helper_path: None }
+        Self { sources: vec![source], looked_in: vec![origin], ..Self::default() }
     }
 
     /// Reads the configurations of all `places` that are there.
     pub fn load(places: &CredentialPlaces) -> Result<Self, CredentialsError> {
-        let mut credentials = Self { helper_path: places.path.clone(), ..Self::default() };
+        let ambient = Ambient::new(places.ambient, places.variables.clone());
+        let mut credentials = Self { helper_path: places.path.clone(), ambient, ..Self::default() };
         if let Some(json) = places.docker_auth_config.as_ref().filter(|json| !json.reveal().trim().is_empty())
         {
             let origin = "$DOCKER_AUTH_CONFIG".to_owned();
@@ -102,7 +109,12 @@ impl Credentials {
                 return Ok(Some(credential));
             }
         }
-        Ok(None)
+        self.ambient.find(repository).await
+    }
+
+    /// The same, asking clouds through these clients where that is needed.
+    pub(super) fn through(self, clients: &Arc<Clients>) -> Self {
+        Self { ambient: self.ambient.through(clients), ..self }
     }
 
     /// Where was looked, for messages.
@@ -192,6 +204,14 @@ pub enum CredentialsError {
         origin: String,
         /// The entry.
         key: String,
+    },
+    /// A cloud that gives no login to whom it should.
+    #[error("no login for {host} can be had: {reason}")]
+    Cloud {
+        /// The registry.
+        host: String,
+        /// Why not.
+        reason: String,
     },
     /// A helper's name that could lead out of the search path.
     #[error(

@@ -4,7 +4,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::Secret;
+use super::ambient::variables_of_process;
+use super::{AmbientLogins, Secret, Variables};
 
 /// The variables that say where credentials are, as data, so that tests need not change the environment.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,10 @@ pub struct CredentialPlaces {
     pub runtime_directory: Option<PathBuf>,
     /// `$PATH`, where helper programs are looked for.
     pub path: Option<OsString>,
+    /// What is looked for besides files.
+    pub ambient: AmbientLogins,
+    /// The variables that may be about logins.
+    pub variables: Variables,
 }
 
 impl CredentialPlaces {
@@ -37,6 +42,8 @@ impl CredentialPlaces {
             home: path("HOME"),
             runtime_directory: path("XDG_RUNTIME_DIR"),
             path: env::var_os("PATH"),
+            ambient: AmbientLogins::ALL,
+            variables: variables_of_process(),
         }
     }
 

@@ -14,16 +14,18 @@ use super::entries::Changes;
 use super::status::{Status, open_file, read_directory, read_link};
 use super::{DiffError, check_length};
 use crate::rootfs::beneath;
+use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::is_opaque;
 
 /// Writes what the directory `upper` changes in `lower`. Gives the number of entries.
 pub(crate) fn write_overlay(
     upper: BorrowedFd<'_>,
     lower: BorrowedFd<'_>,
+    ownership: Ownership,
     latest_mtime: Option<i64>,
     out: impl Write,
 ) -> Result<u64, DiffError> {
-    let mut reader = Reader { upper, lower, changes: Changes::default() };
+    let mut reader = Reader { upper, lower, ownership, changes: Changes::default() };
     reader.walk(Path::new(""), Below { exists: true, hidden: false })?;
     let (count, _) = reader.changes.write(upper, latest_mtime, out)?;
     Ok(count)
@@ -32,6 +34,7 @@ pub(crate) fn write_overlay(
 struct Reader<'a> {
     upper: BorrowedFd<'a>,
     lower: BorrowedFd<'a>,
+    ownership: Ownership,
     changes: Changes,
 }
 
@@ -47,7 +50,7 @@ struct Below {
 impl Reader<'_> {
     fn walk(&mut self, path: &Path, below: Below) -> Result<(), DiffError> {
         check_length(path)?;
-        let names = read_directory(self.upper, path)?;
+        let names = read_directory(self.upper, path, self.ownership)?;
         let lower = if below.exists { self.look_below(path, &names, below.hidden)? } else { Vec::new() };
         for (index, (name, status)) in names.into_iter().enumerate() {
             let below_it = lower.get(index).copied().flatten();
@@ -81,15 +84,15 @@ impl Reader<'_> {
     ) -> Result<Vec<Option<Status>>, DiffError> {
         let directory = beneath::open_exactly(self.lower, path, OFlags::PATH | OFlags::DIRECTORY)
             .map_err(DiffError::read(path))?;
-        let found = names.iter().map(|(name, _)| match Status::of(&directory, name) {
+        let found = names.iter().map(|(name, _)| match Status::of(&directory, name, self.ownership) {
             Ok(status) => Ok(Some(status)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(DiffError::Read { path: path.join(name), source: error.into() }),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(None),
+            Err(source) => Err(DiffError::Read { path: path.join(name), source }),
         });
         let found = found.collect::<Result<_, _>>()?;
         if hidden {
             let there: HashSet<&OsString> = names.iter().map(|(name, _)| name).collect();
-            for (name, _) in read_directory(self.lower, path)? {
+            for (name, _) in read_directory(self.lower, path, self.ownership)? {
                 if !there.contains(&name) {
                     self.changes.gone.insert(path.join(name));
                 }

@@ -15,17 +15,19 @@ use super::baseline::{self, Baseline, Record};
 use super::entries::{Changes, Written};
 use super::status::{Status, fingerprint, read_directory};
 use super::{DiffError, check_length};
+use crate::rootfs::owner::Ownership;
 
 /// Writes what changed in `root` since `baseline` was noted, and notes how it is now. Gives the number of entries.
 pub(crate) fn write_plain(
     root: BorrowedFd<'_>,
     baseline: &Path,
+    ownership: Ownership,
     latest_mtime: Option<i64>,
     out: impl Write,
 ) -> Result<u64, DiffError> {
     let old =
         File::open(baseline).and_then(|mut file| Baseline::read(&mut file)).map_err(DiffError::Baseline)?;
-    let mut changes = Changes { present: walk(root)?, ..Changes::default() };
+    let mut changes = Changes { present: walk(root, ownership)?, ..Changes::default() };
     let kept = compare(root, &old, &mut changes)?;
     let (count, written) = changes.write(root, latest_mtime, out)?;
     note(root, &old, kept, changes.present, &written)
@@ -37,7 +39,12 @@ pub(crate) fn write_plain(
 
 /// Notes what is in `root`, in the place of an older note. `fingerprints` are those that unpacking has given since
 /// then; they are in the note now, and the file is removed.
-pub(crate) fn write_baseline(root: BorrowedFd<'_>, fingerprints: &Path, path: &Path) -> std::io::Result<()> {
+pub(crate) fn write_baseline(
+    root: BorrowedFd<'_>,
+    fingerprints: &Path,
+    path: &Path,
+    ownership: Ownership,
+) -> std::io::Result<()> {
     let old = match File::open(path) {
         Ok(mut file) => Baseline::read(&mut file)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Baseline::default(),
@@ -47,7 +54,7 @@ pub(crate) fn write_baseline(root: BorrowedFd<'_>, fingerprints: &Path, path: &P
     let mut by_inode: std::collections::HashMap<_, _> = known.collect();
     // Whatever was unpacked with the inode of something that is gone is among these.
     by_inode.extend(baseline::read_fingerprints(fingerprints)?);
-    let present = walk(root).map_err(std::io::Error::other)?;
+    let present = walk(root, ownership).map_err(std::io::Error::other)?;
     let records = present.into_iter().map(|(path, status)| {
         let print = match status.kind() {
             FileType::RegularFile => by_inode.get(&status.inode).copied(),
@@ -64,22 +71,27 @@ pub(crate) fn write_baseline(root: BorrowedFd<'_>, fingerprints: &Path, path: &P
 }
 
 /// Everything in `root`, sorted by path.
-fn walk(root: BorrowedFd<'_>) -> Result<Vec<(PathBuf, Status)>, DiffError> {
+fn walk(root: BorrowedFd<'_>, ownership: Ownership) -> Result<Vec<(PathBuf, Status)>, DiffError> {
     let mut found = Vec::new();
-    walk_into(root, Path::new(""), &mut found)?;
+    walk_into(root, Path::new(""), ownership, &mut found)?;
     Ok(found)
 }
 
-fn walk_into(root: BorrowedFd<'_>, path: &Path, found: &mut Vec<(PathBuf, Status)>) -> Result<(), DiffError> {
+fn walk_into(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    ownership: Ownership,
+    found: &mut Vec<(PathBuf, Status)>,
+) -> Result<(), DiffError> {
     check_length(path)?;
-    for (name, status) in read_directory(root, path)? {
+    for (name, status) in read_directory(root, path, ownership)? {
         if status.is_nothing() {
             continue;
         }
         let path = path.join(name);
         found.push((path.clone(), status));
         if status.is_directory() {
-            walk_into(root, &path, found)?;
+            walk_into(root, &path, ownership, found)?;
         }
     }
     Ok(())

@@ -6,12 +6,13 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::fs::{FileType, OFlags, Stat};
 use sha2::{Digest as _, Sha256};
 
 use super::DiffError;
 use super::capability::capability;
 use crate::rootfs::beneath;
+use crate::rootfs::owner::Ownership;
 use crate::rootfs::remove::{file_type, list, os_name};
 
 /// Seconds and nanoseconds.
@@ -38,8 +39,12 @@ pub(super) struct Status {
 
 impl Status {
     /// Of `name` in `directory`, without following a link.
-    pub(super) fn of(directory: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<Self> {
-        Ok(Self::from(&rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    pub(super) fn of(
+        directory: impl AsFd,
+        name: impl rustix::path::Arg,
+        ownership: Ownership,
+    ) -> io::Result<Self> {
+        Ok(Self::from(&ownership.stat_at(directory, name)?))
     }
 
     pub(super) fn kind(&self) -> FileType {
@@ -96,12 +101,13 @@ impl From<&Stat> for Status {
 pub(super) fn read_directory(
     root: BorrowedFd<'_>,
     path: &Path,
+    ownership: Ownership,
 ) -> Result<Vec<(OsString, Status)>, DiffError> {
     let read = || -> io::Result<Vec<(OsString, Status)>> {
         let directory = beneath::open_exactly(root, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut found = Vec::new();
         for (name, _) in list(&directory)? {
-            let status = Status::of(&directory, name.as_c_str())?;
+            let status = Status::of(&directory, name.as_c_str(), ownership)?;
             found.push((os_name(name), status));
         }
         found.sort_unstable_by(|one, other| one.0.cmp(&other.0));

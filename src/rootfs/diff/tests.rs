@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::layer::{EntryKind, TarReader};
+use crate::rootfs::owner::Ownership;
 
 /// What a tar says, by path.
 fn listing(tar: &[u8]) -> Vec<String> {
@@ -28,13 +29,13 @@ fn changes(before: impl Fn(&Path), after: impl Fn(&Path)) -> Result<Vec<String>,
     before(&root);
     let fd = std::fs::File::open(&root).unwrap();
     let (prints, note) = (directory.path().join("prints"), directory.path().join("note"));
-    write_baseline(fd.as_fd(), &prints, &note).unwrap();
+    write_baseline(fd.as_fd(), &prints, &note, Ownership::Real).unwrap();
     wait_until_later(&note).unwrap();
     after(&root);
     let mut tar = Vec::new();
-    write_plain(fd.as_fd(), &note, Some(7), &mut tar)?;
+    write_plain(fd.as_fd(), &note, Ownership::Real, Some(7), &mut tar)?;
     let mut rest = Vec::new();
-    write_plain(fd.as_fd(), &note, None, &mut rest)?;
+    write_plain(fd.as_fd(), &note, Ownership::Real, None, &mut rest)?;
     assert_eq!(listing(&rest), [""; 0], "the second time nothing is left");
     Ok(listing(&tar))
 }

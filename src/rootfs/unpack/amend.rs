@@ -11,10 +11,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-use super::{UnpackError, Unpacked, beneath, file_type, is_absence, list, os_name, remove};
+use super::{Ownership, UnpackError, Unpacked, beneath, file_type, is_absence, list, os_name, remove};
 
 /// How many links one resolution follows; Linux's own limit.
 const MAX_LINKS: usize = 40;
@@ -24,8 +24,9 @@ pub(crate) fn amend(
     layer: BorrowedFd<'_>,
     lower: BorrowedFd<'_>,
     unpacked: &Unpacked,
+    ownership: Ownership,
 ) -> Result<(), UnpackError> {
-    let mut amendment = Amendment { layer, lower, moved: Vec::new() };
+    let mut amendment = Amendment { layer, lower, ownership, moved: Vec::new() };
     for path in &unpacked.implied {
         let path = path.as_path();
         amendment.settle(path).map_err(|source| UnpackError::Make { path: path.to_owned(), source })?;
@@ -45,6 +46,7 @@ pub(crate) fn amend(
 struct Amendment<'a> {
     layer: BorrowedFd<'a>,
     lower: BorrowedFd<'a>,
+    ownership: Ownership,
     /// Directories of the layer that links of the lower layers have led elsewhere.
     moved: Vec<(PathBuf, PathBuf)>,
 }
@@ -67,7 +69,7 @@ impl Amendment<'_> {
                 let Some(target) = self.resolve(&path)? else { return Ok(()) };
                 self.make_directories(&target)?;
                 let to = beneath::open_directory(self.layer, &target)?;
-                let before = rustix::fs::fstat(&to)?;
+                let before = self.ownership.stat_at(&to, ".")?;
                 let (parent, name) = split(&path);
                 let parent = beneath::open_directory(self.layer, parent)?;
                 merge(parent.as_fd(), name, &to)?;
@@ -89,7 +91,7 @@ impl Amendment<'_> {
         if let Err(Errno::NOENT) = rustix::fs::statat(&to, name, AtFlags::SYMLINK_NOFOLLOW) {
             let mtime = modified(&rustix::fs::fstat(&to)?);
             let from = beneath::open_directory(self.lower, &target_parent)?;
-            copy_up(&from, &to, name)?;
+            copy_up(&from, &to, name, self.ownership)?;
             set_modified(self.layer, &target_parent, mtime)?;
         }
         let path = self.place_of(path);
@@ -106,7 +108,7 @@ impl Amendment<'_> {
     fn lower_stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         let (parent, name) = split(path);
         let found = beneath::open_exactly(self.lower, parent, OFlags::PATH | OFlags::DIRECTORY)
-            .and_then(|parent| Ok(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
+            .and_then(|parent| self.ownership.stat_at(parent, name));
         match found {
             Ok(stat) => Ok(Some(stat)),
             Err(error) if is_absence(&error) => Ok(None),
@@ -172,7 +174,7 @@ impl Amendment<'_> {
             }
             result => result?,
         };
-        rustix::fs::fchown(&directory, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+        self.ownership.give(&directory, stat.st_uid, stat.st_gid)?;
         rustix::fs::fchmod(&directory, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         let mtime = modified(stat);
         Ok(rustix::fs::futimens(&directory, &Timestamps { last_access: mtime, last_modification: mtime })?)
@@ -197,9 +199,8 @@ fn merge(parent: BorrowedFd<'_>, name: &OsStr, to: &OwnedFd) -> io::Result<()> {
     remove(parent, Path::new(name))
 }
 
-fn copy_up(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+fn copy_up(from: &OwnedFd, to: &OwnedFd, name: &OsStr, ownership: Ownership) -> io::Result<()> {
+    let stat = ownership.stat_at(from, name)?;
     let mtime = modified(&stat);
     let times = Timestamps { last_access: mtime, last_modification: mtime };
     match file_type(stat.st_mode) {
@@ -209,7 +210,7 @@ fn copy_up(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> io::Result<()> {
             let copy = rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o600))?;
             let (mut source, mut copy) = (File::from(source), File::from(copy));
             io::copy(&mut source, &mut copy)?;
-            rustix::fs::fchown(&copy, Some(owner), Some(group))?;
+            ownership.give(&copy, stat.st_uid, stat.st_gid)?;
             rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
             let mut value = [0; 64];
             if let Ok(length) = rustix::fs::fgetxattr(&source, "security.capability", &mut value[..]) {
@@ -220,7 +221,7 @@ fn copy_up(from: &OwnedFd, to: &OwnedFd, name: &OsStr) -> io::Result<()> {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new())?;
             rustix::fs::symlinkat(target, to, name)?;
-            rustix::fs::chownat(to, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+            ownership.give_at(to, name, stat.st_uid, stat.st_gid)?;
             Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
         }
         _ => Err(io::ErrorKind::NotFound.into()),

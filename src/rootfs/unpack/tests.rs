@@ -57,7 +57,7 @@ fn tar(entries: &[Entry]) -> Vec<u8> {
 
 fn unpack_into(root: &TempDir, entries: &[Entry], form: Form) -> Result<Unpacked, UnpackError> {
     let root = File::open(root.path()).unwrap();
-    unpack(Cursor::new(tar(entries)), root.as_fd(), form, None)
+    unpack(Cursor::new(tar(entries)), root.as_fd(), form, Ownership::Real, None)
 }
 
 /// One word per path: `d`irectory, `o`paque directory, `w`hiteout, `l`ink, `p`ipe, else the contents.
@@ -230,7 +230,7 @@ fn settling_follows_the_lower_layers() {
     let above = [file("bin/tool"), gone("bin/old"), hard("bin/held", "bin/kept"), file("usr/lib/x")];
     let unpacked = unpack_into(&layer, &above, LAYER).unwrap();
     let (lower, layer_fd) = (File::open(lower.path()).unwrap(), File::open(layer.path()).unwrap());
-    amend(layer_fd.as_fd(), lower.as_fd(), &unpacked).unwrap();
+    amend(layer_fd.as_fd(), lower.as_fd(), &unpacked, Ownership::Real).unwrap();
     assert_eq!(
         found(layer.path()),
         [

@@ -60,6 +60,13 @@ fn file_times_do_not_change_what_is_cached() {
 }
 
 #[test]
+fn a_run_sees_the_epoch_where_it_is_declared() {
+    let text = "FROM base\nRUN echo \"<$SOURCE_DATE_EPOCH>\" > /a\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH > /b\n";
+    let image = Build::new(text).env("SOURCE_DATE_EPOCH", "7").image();
+    assert_eq!((image.text("a"), image.text("b")), ("<>\n".into(), "7\n".into()));
+}
+
+#[test]
 fn an_epoch_that_is_none_is_refused() {
     let build = Build::new("FROM base\n").env("SOURCE_DATE_EPOCH", "yesterday");
     build

@@ -61,9 +61,7 @@ cases! {
          RUN echo $TARGETPLATFORM $TARGETOS $TARGETARCH $BUILDPLATFORM $BUILDARCH > /a\n",
     );
     platform_arguments_need_a_declaration: case("1.6 global platform args must be re-declared", "FROM base\nRUN echo \"<$TARGETARCH>\" > /a\n");
-    own_default_of_a_platform_argument: case("1.14 a stage's own `ARG TARGETARCH=default` beats the platform's value", "FROM base\nARG TARGETARCH=mine\nRUN echo $TARGETARCH > /a\n")
-        .written("with Buildah, the platform's value wins")
-        .makes(&["a 0644 mine\\n"]);
+    own_default_of_a_platform_argument: case("1.14 a stage's own `ARG TARGETARCH=default` beats the platform's value", "FROM base\nARG TARGETARCH=mine\nRUN echo $TARGETARCH > /a\n");
     the_targets_name: case("1.6 TARGETSTAGE", "FROM base AS one\nARG TARGETSTAGE\nRUN echo $TARGETSTAGE > /a\n")
         .args(&["--target", "one"])
         .written("Buildah does not know it")

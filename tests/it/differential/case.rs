@@ -35,6 +35,8 @@ enum File {
     Link(&'static str, &'static str),
     HardLink(&'static str, &'static str),
     Capability(&'static str),
+    Socket(&'static str),
+    Fifo(&'static str),
 }
 
 #[derive(Clone)]
@@ -101,6 +103,16 @@ impl Case {
         self.with(File::Capability(path))
     }
 
+    /// Adds a socket that nobody listens at.
+    pub(crate) fn socket(self, path: &'static str) -> Self {
+        self.with(File::Socket(path))
+    }
+
+    /// Adds a named pipe.
+    pub(crate) fn fifo(self, path: &'static str) -> Self {
+        self.with(File::Fifo(path))
+    }
+
     fn with(mut self, file: File) -> Self {
         self.files.push(file);
         self
@@ -125,7 +137,7 @@ impl Case {
         self
     }
 
-    /// Buildah is not asked, because of `reason`; what follows says what is expected instead.
+    /// Buildah makes something else, because of `reason`; what follows says what is expected instead.
     pub(crate) fn written(mut self, reason: &'static str) -> Self {
         self.reason = Some(reason);
         self.expected = Expected::Written { files: None, config: Vec::new(), history: None };
@@ -184,13 +196,14 @@ impl Case {
         match &self.expected {
             Expected::Same => self.check_same(),
             Expected::Written { files, config, history } => {
-                let mut view = self.built_by_cooper();
+                let view = self.built_by_cooper();
                 if let Some(files) = files {
-                    if view.is_based_on_base() {
-                        view.subtract(&View::base());
+                    let mut own = view.clone();
+                    if own.is_based_on_base() {
+                        own.subtract(&View::base());
                     }
                     let expected: Vec<String> = files.iter().map(|line| (*line).to_owned()).collect();
-                    assert_eq!(view.lines(), expected, "{}", self.rule);
+                    assert_eq!(own.lines(), expected, "{}", self.rule);
                 }
                 for (key, value) in config {
                     assert_eq!(view.config_value(key), *value, "{}: {key}", self.rule);
@@ -198,6 +211,8 @@ impl Case {
                 if let Some(history) = history {
                     assert_eq!(view.history(), *history, "{}", self.rule);
                 }
+                let keys: Vec<&str> = config.iter().map(|(key, _)| *key).collect();
+                self.check_reason(&view, &keys, history.is_some());
             }
             Expected::Refused(said) => {
                 let outcome = self.cooper().run();
@@ -205,12 +220,51 @@ impl Case {
                 for text in *said {
                     assert!(outcome.stderr.contains(text), "{text:?} is not in:\n{}", outcome.stderr);
                 }
-                if self.reason.is_none() {
-                    let build = self.cooper();
-                    let other = peer::build(self, &build.context(), &build.beside("buildah"));
-                    assert!(other.is_err(), "{}: Buildah builds it", self.rule);
+                let build = self.cooper();
+                let other = peer::build(self, &build.context(), &build.beside("buildah"));
+                match self.reason {
+                    None => assert!(other.is_err(), "{}: Buildah builds it", self.rule),
+                    Some(_) => self.assert_reason(other.is_ok(), "it fails there, too"),
                 }
             }
+        }
+    }
+
+    /// Tries the reason of a written case: Buildah must fail, or make something else of it.
+    #[track_caller]
+    fn check_reason(&self, cooper: &View, keys: &[&str], with_history: bool) {
+        let build = self.cooper();
+        let directory = build.beside("buildah");
+        let differs = match peer::build(self, &build.context(), &directory) {
+            Err(said) => {
+                println!("Buildah fails: {said}");
+                true
+            }
+            Ok(source) => {
+                let mut buildah = View::of(&source, &directory);
+                buildah.forget_mount_points(cooper);
+                let mut difference = cooper.difference(&buildah);
+                difference.extend(
+                    keys.iter()
+                        .filter(|key| cooper.config_value(key) != buildah.config_value(key))
+                        .map(|key| format!("- {key}: {}", buildah.config_value(key))),
+                );
+                println!("Cooper (+), Buildah (-)\n{}", difference.join("\n"));
+                !difference.is_empty() || (with_history && cooper.history() != buildah.history())
+            }
+        };
+        self.assert_reason(differs, "it makes the same of it");
+    }
+
+    /// A reason must be true of the version of Buildah that it was written for; a newer one may have caught up.
+    #[track_caller]
+    fn assert_reason(&self, holds: bool, instead: &str) {
+        let reason = self.reason.unwrap_or_default();
+        let text = format!("{}: \"{reason}\" is not so: {instead}", self.rule);
+        if peer::is_as_written_for() {
+            assert!(holds, "{text}");
+        } else if !holds {
+            println!("{text}");
         }
     }
 
@@ -224,6 +278,9 @@ impl Case {
             Err(said) => panic!("{}: Buildah fails: {said}", self.rule),
         };
         buildah.forget_mount_points(&cooper);
+        if self.reason.is_some() {
+            self.assert_reason(!cooper.difference(&buildah).is_empty(), "it makes the same of it");
+        }
         for path in &self.uncompared {
             cooper.forget(path);
             buildah.forget(path);
@@ -294,6 +351,16 @@ impl File {
                 for (name, value) in [("user.comment", &b"x"[..]), ("security.capability", &data[..])] {
                     rustix::fs::setxattr(context.join(path), name, value, flags).unwrap();
                 }
+            }
+            Self::Socket(path) => {
+                make_parents(&context.join(path));
+                drop(std::os::unix::net::UnixListener::bind(context.join(path)).unwrap());
+            }
+            Self::Fifo(path) => {
+                make_parents(&context.join(path));
+                let mode = rustix::fs::Mode::from_raw_mode(0o644);
+                rustix::fs::mknodat(rustix::fs::CWD, context.join(path), rustix::fs::FileType::Fifo, mode, 0)
+                    .unwrap();
             }
             Self::HardLink(path, first) => {
                 std::fs::hard_link(context.join(first), context.join(path)).unwrap();

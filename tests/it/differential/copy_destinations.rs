@@ -20,16 +20,14 @@ cases! {
     to_a_linked_directory: case("1.8 dest is a link to a directory", "FROM base\nCOPY a /lib\nCOPY d /lib\n").files(&["a", "d/b"]);
     an_absolute_link: case("1.8 dest links stay inside the rootfs", "FROM base\nRUN ln -s /etc /abs && ln -s ../../../etc /up\nCOPY a /abs/\nCOPY b /up/\n").files(&["a", "b"]);
     a_link_that_leads_nowhere_yet: case("1.8 dest through a dangling link", "FROM base\nRUN ln -s /new/place /l\nCOPY d /l/\n")
-        .files(&["d/a"])
-        .written("Buildah 1.28 replaces the link")
-        .makes(&["l -> /new/place", "new/ 0755", "new/place/ 0755", "new/place/a 0644 d/a"]);
+        .files(&["d/a"]);
     onto_a_link_to_a_file: case("1.14 a file onto a symlink writes through the link", "FROM base\nRUN ln -s etc/group /l\nCOPY a /l\n")
         .files(&["a"])
         .written("Buildah replaces the link")
         .makes(&["etc/group 0644 a", "l -> etc/group"]);
     onto_a_dangling_link: case("1.14 … also a dangling one", "FROM base\nRUN ln -s usr/new /l\nCOPY a /l\n")
         .files(&["a"])
-        .written("Buildah replaces the link")
+        .written("Buildah makes a directory where the link leads")
         .makes(&["l -> usr/new", "usr/new 0644 a"]);
     a_file_over_a_file: case("1.8 a file replaces a file", "FROM base\nCOPY a /etc/group\n").files(&["a"]).mode("a", 0o600);
     one_name_of_two: case("1.8 a file replaces one name of a hard-linked pair", "FROM base\nCOPY a /usr/lib/one\n").files(&["a"]);

@@ -6,12 +6,8 @@ use super::{case, cases};
 const NEW: &str = "Buildah 1.28 does not know the flag";
 
 cases! {
-    chown_a_number: case("1.8 --chown: only uid → gid=uid", "FROM base\nCOPY --chown=7 a /x/\nCOPY --chown=8 d /y\n").files(&["a", "d/b"])
-        .written("Buildah gives the group 0")
-        .makes(&["x/ 0755 7:7", "x/a 0644 7:7 a", "y/ 0755 8:8", "y/b 0644 8:8 d/b"]);
-    chown_two_numbers: case("1.8 --chown=u:g", "FROM scratch\nCOPY --chown=7:8 a d /x/\n").files(&["a", "d/e/b"]).link("d/l", "e")
-        .written("Buildah leaves the new directory to root")
-        .makes(&["x/ 0755 7:8", "x/a 0644 7:8 a", "x/e/ 0755 7:8", "x/e/b 0644 7:8 d/e/b", "x/l -> e 7:8"]);
+    chown_a_number: case("1.8 --chown: only uid → gid=uid", "FROM base\nCOPY --chown=7 a /x/\nCOPY --chown=8 d /y\n").files(&["a", "d/b"]);
+    chown_two_numbers: case("1.8 --chown=u:g", "FROM scratch\nCOPY --chown=7:8 a d /x/\n").files(&["a", "d/e/b"]).link("d/l", "e");
     chown_into_an_existing_directory: case("1.8 an existing dir's owner is not altered", "FROM base\nCOPY --chown=7:8 a d /home/app/\nCOPY --chown=app /d/e /tmp\n")
         .files(&["a", "d/e/b"])
         .link("d/l", "e");
@@ -35,6 +31,7 @@ cases! {
         .mode("d/a", 0o700)
         .written("Buildah takes octal modes only")
         .makes(&["x/ 0755", "x/a 0755 a", "y/ 0755", "y/a 0755 d/a", "y/e/ 0755", "y/e/b 0644 d/e/b", "z 0660 a"]);
+    chmod_is_expanded: case("1.4 applied to --chmod", "FROM scratch\nARG M=640\nCOPY --chmod=$M a /a\nADD --chmod=${N:-600} a /b\n").files(&["a"]);
     chmod_from_a_stage: case("1.8 --chmod with --from", "FROM scratch AS one\nCOPY a /a\nFROM scratch\nCOPY --from=one --chmod=700 /a /a\n").files(&["a"]);
     chmod_of_nonsense: case("1.8 --chmod: other garbage", "FROM scratch\nCOPY --chmod=999 a /a\n").files(&["a"])
         .refused(&["invalid chmod parameter: '999'. it should be octal string and between 0 and 07777"]);
@@ -79,6 +76,9 @@ cases! {
         .mode("d/e", 0o700)
         .written(NEW)
         .makes(&["x/ 0755", "x/a 0644 d/a", "x/e/ 0700", "x/e/f/ 0755", "x/e/f/c 0644 d/e/f/c"]);
+    exclude_is_not_expanded: case("1.4 not expanded: --exclude", "FROM scratch\nENV A=*.h\nCOPY --exclude=$A d /x\n").files(&["d/a.h"])
+        .written(NEW)
+        .makes(&["x/ 0755", "x/a.h 0644 d/a.h"]);
     exclude_not_the_source: case("1.14 --exclude does not exclude a source that is itself named", "FROM scratch\nCOPY --exclude=a* --exclude=/d/b a d ab* /x/\n")
         .files(&["a", "ab", "d/b", "d/ac"])
         .written(NEW)
@@ -89,6 +89,9 @@ cases! {
     link_over_links: case("1.8 --link: symlinks in dest not followed – replaced by dirs", "FROM base\nCOPY --link a /lib/\n").files(&["a"])
         .written(NEW)
         .makes(&["lib/ 0755", "lib/a 0644 a"]);
+    link_with_a_mode: case("1.8 --link: --chmod disables it", "FROM base\nCOPY --link --chmod=700 a /lib/\nCOPY --link --chmod=u+x d /home/app/\n").files(&["a", "d/b"])
+        .written(NEW)
+        .makes(&["home/app/b 0744 d/b", "usr/lib/a 0700 a"]);
     link_with_an_owner: case("1.8 --link with --chown by name and --chmod", "FROM base\nCOPY --link --chown=app:staff --chmod=700 a /opt/\n").files(&["a"])
         .written(NEW)
         .makes(&["opt/ 0700 1000:50", "opt/a 0700 1000:50 a"]);

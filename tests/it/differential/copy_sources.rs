@@ -6,9 +6,7 @@ cases! {
     the_whole_context: case("1.8 `.` = everything", "FROM scratch\nCOPY . /x/\n").files(&["a", "d/b", ".hidden/c"]);
     everything_by_a_slash: case("1.8 `/` = everything", "FROM scratch\nCOPY / /x\n").files(&["a", "d/b"]);
     nothing_is_above: case("1.8 src is cleaned against the context root (`../x` → `x`)", "FROM scratch\nCOPY ../a /x\nCOPY d/../../a /y\nCOPY /a /z\n")
-        .files(&["a", "d/b"])
-        .written("Buildah refuses paths that leave the context")
-        .makes(&["x 0644 a", "y 0644 a", "z 0644 a"]);
+        .files(&["a", "d/b"]);
     a_star: case("1.8 wildcard `*`", "FROM scratch\nCOPY *.txt /x/\nCOPY a* /y/\n").files(&["a.txt", "b.txt", "b.md", "ab", ".txt"]);
     a_star_takes_hidden_files: case("1.8 `*` is Go's: hidden files match", "FROM scratch\nCOPY * /x/\n").files(&["a", ".hidden"]);
     a_question_mark: case("1.8 wildcard `?`", "FROM scratch\nCOPY a? /x/\nCOPY a?? /y/\n").files(&["a", "a1", "a22"]);
@@ -20,7 +18,7 @@ cases! {
         .makes(&["x/ 0755", "x/f 0644 d/f", "x/g 0644 d/e/g", "y/ 0755", "y/a 0644 a"]);
     an_escaped_wildcard: case("1.8 `\\` in front of a wildcard", "FROM scratch\nCOPY [\"[f]\\\\\\\\*\", \"/x/\"]\nCOPY g[*] /y/\n")
         .files(&["f*", "fa", "g*", "ga"])
-        .written("Buildah drops the backslash")
+        .written("Buildah takes what is escaped for wildcards all the same")
         .makes(&["x/ 0755", "x/f* 0644 f*", "y/ 0755", "y/g* 0644 g*"]);
     wildcards_in_directories: case("1.8 wildcards, per path element", "FROM scratch\nCOPY */f /x/\nCOPY d*/e/f? /y/\n").files(&["a/f", "d1/e/f1", "d2/e/f2", "d2/f2"]);
     a_wildcard_of_directories: case("1.8 directories that match: their contents", "FROM scratch\nCOPY d* /x/\n").files(&["d1/a", "d2/b", "d3"]);
@@ -48,14 +46,7 @@ cases! {
         .link("m", "../../../../etc");
     capabilities_are_kept: case("1.8 xattrs best effort; 1.14 only security.capability survives", "FROM base AS one\nCOPY a /x\nRUN echo x > /y && cp /x /z\nFROM base\nCOPY --from=one /x /y /d/\nCOPY --chown=app --chmod=750 a /e\n")
         .files(&["a"])
-        .capability("a")
-        .written("Buildah drops them")
-        .makes(&[
-            "d/ 0755",
-            "d/x 0644 a {0100000200040000000000000000000000000000}",
-            "d/y 0644 x\\n",
-            "e 0750 1000:1000 a {0100000200040000000000000000000000000000}",
-        ]);
+        .capability("a");
     modes_are_kept: case("1.8 mode kept", "FROM scratch\nCOPY . /x/\n")
         .files(&["a", "b", "c", "d/e"])
         .mode("a", 0o755)
@@ -71,6 +62,10 @@ cases! {
         .makes(&["x/ 0755", "x/a 4755 d/a", "x/b 2755 d/b", "x/s/ 1777", "x/s/c 0644 d/s/c", "y 4755 d/a"]);
     hard_links_are_kept: case("1.8 hard links preserved within one copy", "FROM scratch\nCOPY d /x\n").files(&["d/a"]).hard_link("d/b", "d/a");
     empty_things: case("1.8 empty files and directories", "FROM scratch\nCOPY . /x/\nCOPY e /y\n").file("a", "").directory("e").directory("d/e");
+    sockets: case("1.8 sockets → empty regular file when from the context", "FROM scratch\nCOPY d /x\n").files(&["d/a"]).socket("d/s")
+        .written("Buildah leaves sockets out")
+        .makes(&["x/ 0755", "x/a 0644 d/a", "x/s 0755"]);
+    named_pipes: case("1.8 devices and FIFOs: copied", "FROM scratch\nCOPY d /x\n").files(&["d/a"]).fifo("d/p");
     odd_names: case("1.8 names are bytes", "FROM scratch\nCOPY . /x/\nCOPY ü /y/\n").files(&["ü", "a b", "-a", "a=b", "#a", "a\\b", "$A"]);
     a_long_name: case("1.8 names of any length", "FROM scratch\nCOPY d /x\n").files(&[
         "d/a-name-that-is-longer-than-a-tar-header-can-hold-in-its-hundred-bytes-so-that-it-needs-an-extended-header-for-it",

@@ -16,7 +16,7 @@ cases! {
         "* ARG a=v b",
         "* ENV K=V K2=V 2",
         "* LABEL k=v k 2=v 2",
-        "* EXPOSE [53/udp 80/tcp]",
+        "* EXPOSE [80/tcp 53/udp]",
         "* VOLUME [/a /b]",
         "* USER app",
         "* STOPSIGNAL SIGTERM",
@@ -64,6 +64,19 @@ cases! {
         .args(&["--build-arg", "C=4"])
         .written(OTHER)
         .history(&["* ARG A=1", "* ARG C=4"]);
+    with_layers_of_nothing: case(
+        "1.10 no-op RUN makes a layer, `WORKDIR /` and EXPOSE none",
+        "FROM base AS one\nRUN echo x > /x\nFROM base\nLABEL a=b\nCOPY --from=one /x /x\nWORKDIR /\nRUN true\nRUN [\"true\"]\nEXPOSE 80\n",
+    )
+    .written(OTHER)
+    .history(&[
+        "* LABEL a=b",
+        "COPY /x /x # buildkit",
+        "* WORKDIR /",
+        "RUN /bin/sh -c true # buildkit",
+        "RUN true # buildkit",
+        "* EXPOSE [80/tcp]",
+    ]);
     of_stages: case("1.5 FROM earlier-stage inherits history", "FROM base AS one\nENV A=1\nCOPY a /a\nFROM one\nCMD [\"x\"]\n")
         .files(&["a"])
         .written(OTHER)

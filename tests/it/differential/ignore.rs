@@ -37,15 +37,7 @@ cases! {
     of_a_dockerfile: case("1.11 `<Dockerfile path>.dockerignore` first", ALL)
         .files(&["a", "b"])
         .file(".dockerignore", "a\n")
-        .file("Dockerfile.dockerignore", "b\n")
-        .written("Buildah 1.28 does not look for it")
-        .makes(&[
-            "x/ 0755",
-            "x/.dockerignore 0644 a\\n",
-            "x/Dockerfile 0644 FROM scratch\\nCOPY . /x/\\n",
-            "x/Dockerfile.dockerignore 0644 b\\n",
-            "x/a 0644 a",
-        ]);
+        .file("Dockerfile.dockerignore", "b\n");
     a_wildcard_source: case("1.11 wildcards see what is left", "FROM scratch\nCOPY *.c /x/\n").files(&["a.c", "b.c"]).file(".dockerignore", "a.c\n");
     a_lone_exclamation: case("1.11 lone `!` → illegal exclusion pattern", ALL).files(&["a"]).file(".dockerignore", "!\n").refused(&["illegal exclusion pattern: \"!\""]);
 }

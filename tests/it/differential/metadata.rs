@@ -51,6 +51,7 @@ cases! {
     health: case("1.9 HEALTHCHECK: shell form and options", "FROM scratch\nHEALTHCHECK --interval=1m30s --timeout=5s --start-period=2s --retries=4 CMD exit 0\n");
     health_json: case("1.9 HEALTHCHECK: JSON form", "FROM scratch\nHEALTHCHECK CMD [\"a\", \"b c\"]\n");
     health_none: case("1.9 HEALTHCHECK NONE", "FROM scratch AS one\nHEALTHCHECK CMD a\nFROM one\nHEALTHCHECK NONE\n");
+    health_is_inherited: case("1.9 HEALTHCHECK: inherits", "FROM scratch AS one\nHEALTHCHECK --interval=1s CMD a\nFROM one\nLABEL a=b\n");
     health_start_interval: case("1.9 HEALTHCHECK: --start-interval", "FROM scratch\nHEALTHCHECK --start-interval=100ms CMD exit 0\n")
         .written("Buildah 1.28 does not know the flag")
         .config("Healthcheck", json!({"Test": ["CMD-SHELL", "exit 0"], "StartInterval": 100_000_000}));

@@ -6,6 +6,14 @@ use std::process::{Command, Output, Stdio};
 use super::Case;
 use crate::support::{small_base_layout, tool};
 
+/// The version that the reasons in this suite are about: that of Debian 12.
+const WRITTEN_FOR: &str = "buildah version 1.28.";
+
+/// Whether this is the Buildah that the reasons in this suite are about.
+pub(super) fn is_as_written_for() -> bool {
+    tool("buildah", ["--version"]).starts_with(WRITTEN_FOR)
+}
+
 /// Builds a case; yields the image's name for skopeo, or what Buildah said.
 pub(super) fn build(case: &Case, context: &Path, directory: &Path) -> Result<String, String> {
     let (root, run) = (directory.join("root"), directory.join("run"));

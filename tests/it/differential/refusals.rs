@@ -27,8 +27,7 @@ cases! {
     an_unset_variable: case("1.4 `?` error without a text", "FROM scratch\nENV A=${B?}\n").refused(&["B: is not allowed to be unset"]);
     a_bad_port: case("1.9 EXPOSE: bad port", "FROM scratch\nEXPOSE http\n").refused(&["invalid containerPort: http"])
         .though_buildah("Buildah does not check ports");
-    a_bad_signal: case("1.9 STOPSIGNAL: bad", "FROM scratch\nSTOPSIGNAL SIGNONE\n").refused(&["nvalid signal"])
-        .though_buildah("Buildah does not check signals");
+    a_bad_signal: case("1.9 STOPSIGNAL: bad", "FROM scratch\nSTOPSIGNAL SIGNONE\n").refused(&["nvalid signal"]);
     shell_without_json: case("1.9 SHELL JSON only", "FROM scratch\nSHELL /bin/sh -c\n").refused(&["SHELL requires the arguments to be in JSON form"]);
     an_empty_volume: case("1.9 VOLUME: blank element", "FROM scratch\nVOLUME [\"\"]\n").refused(&["VOLUME specified can not be an empty string"]);
     a_url_for_copy: case("1.8 COPY with URL source", "FROM scratch\nCOPY https://a.invalid/x /x\n").refused(&["source can't be a URL for COPY"]);

@@ -26,6 +26,7 @@ const FIELDS: [&str; 11] = [
 const MOUNT_POINTS: [&str; 7] = ["dev", "proc", "sys", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
 /// An image: its files, and how it is run.
+#[derive(Clone)]
 pub(super) struct View {
     files: BTreeMap<String, String>,
     config: Value,

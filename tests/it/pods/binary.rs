@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 const GIVEN: &str = "COOPER_STATIC";
 
 /// The static program; built (some minutes the first time, in a directory of its own) unless it is given.
-pub(super) fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| std::env::var_os(GIVEN).map_or_else(build, PathBuf::from))
 }
@@ -18,7 +18,15 @@ fn build() -> PathBuf {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     // Beside the directory for temporary files, which is in the target directory.
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("static");
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    // Build scripts look at these and would start anew, whenever something else than a test has built before.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    let status = cargo
         .current_dir(manifest)
         .args(["build", "--quiet", "--locked", "--bin", "cooper", "--target", &target])
         .env("CARGO_TARGET_DIR", &directory)

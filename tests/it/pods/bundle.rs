@@ -6,13 +6,15 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use cooper::layer::{Entry, Metadata, TarWriter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::binary::binary;
-use super::variant::{Seccomp, Variant};
-use crate::support::base_layout;
+use super::project::Project;
+use super::variant::{Range, Seccomp, Variant};
+
+/// Names a directory for the pods' files, where the target directory is slow: `/dev/shm`, for example.
+const PLACE: &str = "COOPER_PODS";
 
 /// Where in the pod the service account's token is.
 pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -30,21 +32,46 @@ pub(super) const HOSTS: &str = "127.0.0.1\tlocalhost\n10.1.2.3\tpod.example\n";
 pub(super) struct Pod {
     directory: TempDir,
     name: String,
+    /// What of it is in memory, and how many bytes at most: `/`, or the volume if there is one.
+    disk: Option<(&'static str, u64)>,
 }
 
 impl Pod {
-    /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
+    /// A pod that builds this Dockerfile from the small base.
     pub(super) fn new(variant: &Variant, dockerfile: &str) -> Self {
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::of(variant, &Project::small(dockerfile))
+    }
+
+    /// Makes its bundle. The build's store is on a volume at `/store` if the variant has one, else in the pod's root.
+    pub(super) fn of(variant: &Variant, project: &Project) -> Self {
+        let place = std::env::var_os(PLACE).unwrap_or(env!("CARGO_TARGET_TMPDIR").into());
+        let directory = tempfile::tempdir_in(place).unwrap();
         let name =
             format!("cooper-{}", directory.path().file_name().unwrap().to_string_lossy().replace('.', ""));
-        let pod = Self { directory, name };
-        for name in
-            ["lower/cooper", "upper", "work", "root", "context", "out", "store", "token", "files", "runc"]
-        {
+        let pod = Self { directory, name, disk: None };
+        for name in [
+            "lower/cooper",
+            "upper",
+            "work",
+            "disk",
+            "root",
+            "context",
+            "out",
+            "store",
+            "token",
+            "files",
+            "runc",
+        ] {
             fs::create_dir_all(pod.path(name)).unwrap();
         }
         fs::copy(binary(), pod.path("lower/cooper/cooper")).unwrap();
+        if variant.range == Range::FileCapabilities {
+            let program = pod.path("lower/cooper/cooper");
+            crate::support::tool("setcap", ["cap_setuid,cap_setgid+p".as_ref(), program.as_os_str()]);
+        }
+        if variant.range == Range::Subordinate {
+            pod.add_newuidmap();
+        }
         if variant.has_more {
             for name in ["bin", "etc/ssl/certs", "usr/share/doc", "root"] {
                 fs::create_dir_all(pod.path("lower").join(name)).unwrap();
@@ -56,8 +83,8 @@ impl Pod {
             }
             std::os::unix::fs::symlink("usr/lib64", pod.path("lower/lib64")).unwrap();
         }
-        fs::write(pod.path("context/Dockerfile"), dockerfile).unwrap();
-        fs::write(pod.path("context/capable.tar"), capable()).unwrap();
+        fs::write(pod.path("context/Dockerfile"), &project.dockerfile).unwrap();
+        (project.fill)(&pod.path("context"));
         fs::write(pod.path("token/token"), TOKEN_TEXT).unwrap();
         for (name, text) in [
             ("hosts", HOSTS),
@@ -77,8 +104,47 @@ impl Pod {
                 chown(pod.path(name), Some(first), Some(first)).unwrap();
             }
         }
-        fs::write(pod.path("config.json"), pod.config(variant).to_string()).unwrap();
+        fs::write(pod.path("config.json"), pod.config(variant, project).to_string()).unwrap();
         pod
+    }
+
+    /// Executes a shell script in place of the builder: `"$@"` is the build, and busybox is beside the program.
+    pub(super) fn script(self, script: &str) -> Self {
+        fs::copy("/bin/busybox", self.path("lower/cooper/busybox")).unwrap();
+        self.amend(|config| {
+            let build = config["process"]["args"].as_array().unwrap().clone();
+            let shell = ["/cooper/busybox", "sh", "-c", script, "sh"].map(Value::from);
+            config["process"]["args"] = [shell.to_vec(), build].concat().into();
+        })
+    }
+
+    /// Adds a file to the context.
+    pub(super) fn add(&self, name: &str, text: &str) {
+        fs::write(self.path("context").join(name), text).unwrap();
+    }
+
+    /// With so many processes and threads at most.
+    pub(super) fn with_pid_limit(self, limit: u64) -> Self {
+        self.amend(|config| config["linux"]["resources"] = json!({ "pids": { "limit": limit } }))
+    }
+
+    /// With so many bytes at most where the store is.
+    pub(super) fn with_disk(mut self, variant: &Variant, size: u64) -> Self {
+        self.disk = Some((if variant.volume { "store" } else { "root" }, size));
+        self
+    }
+
+    fn amend(self, amend: impl FnOnce(&mut Value)) -> Self {
+        let path = self.path("config.json");
+        let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        amend(&mut config);
+        fs::write(&path, config.to_string()).unwrap();
+        self
+    }
+
+    /// What the pod has written to its volume `/out`.
+    pub(super) fn out(&self, name: &str) -> String {
+        fs::read_to_string(self.path("out").join(name)).unwrap_or_default()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -98,10 +164,22 @@ impl Pod {
     /// Starts it.
     pub(super) fn start(&self) -> Child {
         // In a mount namespace of its own, which takes the overlay with it whatever happens.
-        let script = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work root && \
-                      exec runc --root \"$PWD/runc\" run --bundle . \"$0\"";
+        let disk = match self.disk {
+            None => String::new(),
+            Some(("store", size)) => format!("mount -t tmpfs -o mode=777,size={size} none store;"),
+            // An overlay's upper and work directories are in one file system.
+            Some((_, size)) => format!(
+                "mount -t tmpfs -o mode=755,size={size} none disk; mkdir disk/upper disk/work; \
+                 UPPER=disk/upper; WORK=disk/work;"
+            ),
+        };
+        let script = format!(
+            "set -e; UPPER=upper; WORK=work; {disk} \
+             mount -t overlay overlay -o lowerdir=lower,upperdir=$UPPER,workdir=$WORK root; \
+             exec runc --root \"$PWD/runc\" run --bundle . \"$0\""
+        );
         Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", script, &self.name])
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script, &self.name])
             .current_dir(self.path(""))
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())
@@ -124,16 +202,45 @@ impl Pod {
         assert!(status.success());
     }
 
-    fn config(&self, variant: &Variant) -> Value {
+    /// Puts the programs that map ranges of ids, and what they need, into the builder's image.
+    fn add_newuidmap(&self) {
+        for program in ["newuidmap", "newgidmap"] {
+            let source = Path::new("/usr/bin").join(program);
+            let libraries = crate::support::tool("ldd", [&source]);
+            let libraries =
+                libraries.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
+            for file in libraries.chain([source]) {
+                let target = self.path("lower").join(file.strip_prefix("/").unwrap());
+                fs::create_dir_all(target.parent().unwrap()).unwrap();
+                fs::copy(&file, &target).unwrap();
+                if file.ends_with(program) {
+                    fs::set_permissions(target, Permissions::from_mode(0o4755)).unwrap();
+                }
+            }
+        }
+        fs::create_dir_all(self.path("lower/etc")).unwrap();
+        for (file, text) in [
+            ("passwd", "root:x:0:0::/:/bin/sh\nbuilder:x:1000:1000::/:/bin/sh\n"),
+            ("subuid", "builder:300000:65536\n"),
+            ("subgid", "builder:300000:65536\n"),
+        ] {
+            fs::write(self.path("lower/etc").join(file), text).unwrap();
+        }
+    }
+
+    fn config(&self, variant: &Variant, project: &Project) -> Value {
         let store = match variant {
             Variant { volume: true, .. } => "/store",
             Variant { has_more: true, .. } => "/root/.cache/cooper",
             _ => "/cooper/store",
         };
+        let base = format!("--build-context=base=oci-layout:///base:{}", project.base.1);
+        let archive = project.archive.as_ref().map(|_| "--build-context=archive=/packages");
         let arguments = [
             &["/cooper/cooper", "build", "--offline", "--progress=plain", "--store", store],
             &["--build-arg=SOURCE_DATE_EPOCH=1700000000"][..],
-            &["--build-context=base=oci-layout:///base:latest", "--output=type=oci,dest=/out/image"],
+            &[&base, "--output=type=oci,dest=/out/image"],
+            archive.as_slice(),
             &variant.arguments,
             &["/workspace"],
         ]
@@ -174,12 +281,12 @@ impl Pod {
             },
             "root": { "path": "root", "readonly": variant.read_only },
             "hostname": "the-pod",
-            "mounts": self.mounts(variant.volume),
+            "mounts": self.mounts(variant.volume, project),
             "linux": linux,
         })
     }
 
-    fn mounts(&self, has_volume: bool) -> Vec<Value> {
+    fn mounts(&self, has_volume: bool, project: &Project) -> Vec<Value> {
         let mut mounts = vec![
             json!({ "destination": "/proc", "type": "proc", "source": "proc",
                 "options": ["nosuid", "noexec", "nodev"] }),
@@ -199,7 +306,10 @@ impl Pod {
                 "options": ["rbind", "rprivate", access] }));
         };
         bind(&self.path("context"), "/workspace", "rw");
-        bind(base_layout(), "/base", "ro");
+        bind(&project.base.0, "/base", "ro");
+        if let Some(archive) = &project.archive {
+            bind(archive, "/packages", "ro");
+        }
         bind(&self.path("out"), "/out", "rw");
         bind(&self.path("token"), TOKEN, "ro");
         for name in ["hosts", "hostname", "resolv.conf"] {
@@ -213,19 +323,6 @@ impl Pod {
     }
 }
 
-/// An archive of two programs with file capabilities.
-fn capable() -> Vec<u8> {
-    // Version 2, effective: CAP_NET_RAW.
-    let value = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
-    let mut tar = TarWriter::new(Vec::new());
-    for path in ["capable/changed", "capable/kept"] {
-        let mut metadata = Metadata { mtime: 1_000_000_000, ..Metadata::with_mode(0o755) };
-        metadata.xattrs.insert("security.capability".to_owned(), value.clone());
-        tar.append(&Entry::file(path, metadata, 4), &b"ping"[..]).unwrap();
-    }
-    tar.finish().unwrap()
-}
-
 fn refusing(rules: &[Value]) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -235,7 +332,7 @@ fn refusing(rules: &[Value]) -> Value {
 }
 
 /// What the runtimes' default profiles refuse to a root without `SYS_ADMIN`.
-fn runtime_default() -> Value {
+pub(crate) fn runtime_default() -> Value {
     let clone = |flag: u64| {
         json!({ "names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1,
             "args": [{ "index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ" }] })

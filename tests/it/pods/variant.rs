@@ -1,7 +1,7 @@
 //! The pods that clusters make, as far as a RUN is concerned.
 
 /// The capabilities of root, by default, under CRI-O.
-pub(super) const CRIO: &[&str] =
+pub(crate) const CRIO: &[&str] =
     &["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "KILL"];
 
 /// The same under containerd and Docker.
@@ -22,6 +22,10 @@ pub(super) const CONTAINERD: &[&str] = &[
     "AUDIT_WRITE",
 ];
 
+/// What `newuidmap` needs to be able to have, though no process has it at first.
+pub(super) const WITH_ADMIN: &[&str] =
+    &["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETFCAP", "SYS_ADMIN"];
+
 /// Which system calls a profile refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seccomp {
@@ -31,6 +35,17 @@ pub(super) enum Seccomp {
     RuntimeDefault,
     /// Those for mounts, as `AppArmor`'s default profiles do.
     NoMount,
+}
+
+/// What grants a user who is not root a range of ids.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Range {
+    /// Nothing.
+    None,
+    /// File capabilities of the program.
+    FileCapabilities,
+    /// `newuidmap`, with `/etc/subuid`.
+    Subordinate,
 }
 
 /// A pod.
@@ -49,6 +64,8 @@ pub(super) struct Variant {
     pub(super) volume: bool,
     /// Whether the builder's image has more than the one directory, as one for debugging has.
     pub(super) has_more: bool,
+    /// How the program may map further ids than its own.
+    pub(super) range: Range,
     /// Further arguments of the build.
     pub(super) arguments: Vec<&'static str>,
 }
@@ -66,6 +83,7 @@ impl Variant {
             first_id: None,
             volume: false,
             has_more: false,
+            range: Range::None,
             arguments: Vec::new(),
         }
     }

@@ -29,7 +29,7 @@ pub(crate) use fault::{Effect, Fault};
 use http::{Connection, Response};
 use login::Login;
 use state::State;
-use tls::Authority;
+pub(crate) use tls::Authority;
 
 /// A running registry.
 pub(crate) struct Registry {

@@ -10,9 +10,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 /// A certificate authority and the server certificate it signed for `127.0.0.1` and `localhost`.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     /// The authority's certificate.
-    pub(super) pem: String,
+    pub(crate) pem: String,
     /// A client's certificate and key, signed by the authority.
     pub(super) client: (String, String),
     config: Arc<ServerConfig>,
@@ -20,7 +20,7 @@ pub(super) struct Authority {
 
 impl Authority {
     /// `is_mutual`: clients must show a certificate of the same authority.
-    pub(super) fn new(is_mutual: bool) -> Self {
+    pub(crate) fn new(is_mutual: bool) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Authority of a test");
@@ -56,7 +56,7 @@ impl Authority {
     }
 
     /// The server's side of a connection; the handshake happens with the first read.
-    pub(super) fn accept(&self, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+    pub(crate) fn accept(&self, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
         StreamOwned::new(ServerConnection::new(Arc::clone(&self.config)).unwrap(), stream)
     }
 }

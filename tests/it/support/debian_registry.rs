@@ -79,6 +79,17 @@ impl DebianRegistry {
         std::fs::write(self.docker_config().join("config.json"), config.to_string()).unwrap();
     }
 
+    /// Where its blobs, manifests and tags are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Removes the blobs that no manifest refers to; gives what it printed.
+    pub(crate) fn collect_garbage(&self) -> String {
+        let config = self.directory.path().join("config.yml").display().to_string();
+        tool("docker-registry", ["garbage-collect", &config])
+    }
+
     /// The requests so far, as the registry's log has them.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()

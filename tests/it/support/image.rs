@@ -77,6 +77,17 @@ impl Image {
         std::fs::read_to_string(self.rootfs.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// The content of a file.
+    #[track_caller]
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
+        std::fs::read(self.rootfs.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Where the files are.
+    pub(crate) fn rootfs(&self) -> &Path {
+        &self.rootfs
+    }
+
     /// What is at a path.
     #[track_caller]
     pub(crate) fn at(&self, path: &str) -> &FileState {

@@ -4,8 +4,11 @@
 mod base;
 mod debian_registry;
 mod image;
+mod mounted;
+mod repository;
 mod sample_app;
 mod served;
+mod web;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,9 +17,12 @@ use std::process::{Command, Output, Stdio};
 pub(crate) use base::{base_layout, small_base_layout};
 pub(crate) use debian_registry::DebianRegistry;
 pub(crate) use image::{FileState, Image, list};
+pub(crate) use mounted::Mounted;
+pub(crate) use repository::{Repositories, WorkingCopy};
 pub(crate) use sample_app::{node_layout, sample_app};
 pub(crate) use served::Served;
 use tempfile::TempDir;
+pub(crate) use web::{Reply, Request, WebServer, wait_for};
 
 /// The program under test.
 pub(crate) const COOPER: &str = env!("CARGO_BIN_EXE_cooper");
@@ -29,6 +35,7 @@ pub(crate) struct Build {
     environment: Vec<(String, String)>,
     store: PathBuf,
     base: PathBuf,
+    source: Option<String>,
 }
 
 impl Build {
@@ -37,7 +44,8 @@ impl Build {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         let base = base_layout().to_owned();
-        let build = Self { directory, arguments: Vec::new(), environment: Vec::new(), store, base };
+        let build =
+            Self { directory, arguments: Vec::new(), environment: Vec::new(), store, base, source: None };
         std::fs::create_dir(build.context()).unwrap();
         build.file("Dockerfile", dockerfile)
     }
@@ -96,6 +104,12 @@ impl Build {
         self
     }
 
+    /// Uses this as the context instead of the directory.
+    pub(crate) fn source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
     /// Where the store is.
     pub(crate) fn store_path(&self) -> &Path {
         &self.store
@@ -116,7 +130,7 @@ impl Build {
             .args(["--progress", "plain"])
             .arg(format!("--build-context=base=oci-layout://{}:latest", self.base.display()))
             .args(&self.arguments)
-            .arg(self.context())
+            .arg(self.source.clone().map_or(self.context().into_os_string(), Into::into))
             .stdin(Stdio::null());
         command
     }

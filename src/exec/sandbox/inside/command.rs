@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::fs::Mode;
@@ -12,6 +13,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::record;
 use super::users::Identity;
 use crate::exec::sandbox::RunSpec;
 use crate::exec::sandbox::sys::{self, Fork};
@@ -81,11 +83,13 @@ impl Command {
     }
 
     /// Starts it; `null` is its standard input. An error of the start itself is reported, not left to its exit code.
-    pub(super) fn spawn(&self, null: &File) -> Result<Pid, Failure> {
+    ///
+    /// With a `submitter`, its calls that concern owners are answered by whoever is at the other end.
+    pub(super) fn spawn(&self, null: &File, submitter: Option<&UnixStream>) -> Result<Pid, Failure> {
         let (report, reporter) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "make a pipe")?;
         let child = match sys::fork().during(|| "start the command")? {
             Fork::Child => {
-                let Err(failure) = self.become_it(null);
+                let Err(failure) = self.become_it(null, submitter);
                 // If the report fails, the exit code has to do.
                 let _ = wire::send(File::from(reporter), &Answer::Failed(failure));
                 sys::exit(127)
@@ -100,14 +104,17 @@ impl Command {
         }
     }
 
-    fn become_it(&self, null: &File) -> Result<Infallible, Failure> {
+    fn become_it(&self, null: &File, submitter: Option<&UnixStream>) -> Result<Infallible, Failure> {
         rustix::process::setsid().during(|| "begin a session")?;
         rustix::stdio::dup2_stdin(null).during(|| "close the standard input")?;
         sys::close_on_exec().during(|| "close descriptors")?;
         sys::reset_signals();
         rustix::process::chdir(&self.cwd).during(|| format!("enter `{}`", self.cwd.display()))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        self.become_user().during(|| format!("become user {}", self.identity.uid))?;
+        if let Some(submitter) = submitter {
+            record::submit(submitter, &self.identity).during(|| "have system calls answered")?;
+        }
+        self.become_user(submitter.is_some()).during(|| format!("become user {}", self.identity.uid))?;
         let mut failed = Errno::NOENT;
         for candidate in &self.candidates {
             let Err(error) = sys::exec(candidate, &self.argv, &self.env);
@@ -123,7 +130,8 @@ impl Command {
         Err(Failure::Program { program: self.program.clone(), errno: failed.raw_os_error() })
     }
 
-    fn become_user(&self) -> io::Result<()> {
+    /// `remains_root` says that all users are root in truth.
+    fn become_user(&self, remains_root: bool) -> io::Result<()> {
         for bit in 0..64 {
             let capability = CapabilitySet::from_bits_retain(1 << bit);
             // The kernel knows no further ones.
@@ -142,7 +150,11 @@ impl Command {
         rustix::thread::set_thread_res_uid(uid, uid, uid)?;
         // Without a user namespace, the builder may have less.
         let own = rustix::thread::capabilities(None)?.permitted;
-        let permitted = if uid.is_root() { CAPABILITIES.intersection(own) } else { CapabilitySet::empty() };
+        let permitted = if remains_root || uid.is_root() {
+            CAPABILITIES.intersection(own)
+        } else {
+            CapabilitySet::empty()
+        };
         let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
         Ok(rustix::thread::set_capabilities(None, sets)?)
     }

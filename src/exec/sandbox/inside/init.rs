@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,10 +18,11 @@ use crate::exec::sandbox::Exit;
 use crate::exec::sandbox::sys;
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure, Run};
 use crate::rootfs::beneath;
+use crate::rootfs::owner::Ownership;
 
 /// Executes the command and reports how that went.
-pub(super) fn main(run: &Run, groups: bool, reporter: &OwnedFd) -> ! {
-    let answer = match execute(run, groups, reporter) {
+pub(super) fn main(run: &Run, groups: bool, submitter: Option<UnixStream>, reporter: &OwnedFd) -> ! {
+    let answer = match execute(run, groups, submitter, reporter) {
         Ok(exit) => Answer::Exited(exit),
         Err(failure) => Answer::Failed(failure),
     };
@@ -28,7 +30,13 @@ pub(super) fn main(run: &Run, groups: bool, reporter: &OwnedFd) -> ! {
     sys::exit(i32::from(told.is_err()))
 }
 
-fn execute(run: &Run, groups: bool, reporter: &OwnedFd) -> Result<Exit, Failure> {
+fn execute(
+    run: &Run,
+    groups: bool,
+    submitter: Option<UnixStream>,
+    reporter: &OwnedFd,
+) -> Result<Exit, Failure> {
+    let ownership = if submitter.is_some() { Ownership::Recorded } else { Ownership::Real };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .during(|| "be bound to the helper")?;
     // Had the helper died before that line, nobody would read what is reported.
@@ -45,7 +53,7 @@ fn execute(run: &Run, groups: bool, reporter: &OwnedFd) -> Result<Exit, Failure>
     let copy = root.try_clone().during(|| "open the rootfs")?;
     let mut seen = Stubs::new(copy);
     let points = run::mount_points(&run.spec)?;
-    root::assemble(&root, &run.scratch, &run.spec, &mut |index| {
+    root::assemble(&root, &run.scratch, &run.spec, ownership, &mut |index| {
         // What lies inside an earlier mount has to be made there; that vanishes by itself.
         let (path, shape) = &points[run::OWN_POINTS + index];
         seen.ensure(path, *shape).map(drop)
@@ -59,7 +67,9 @@ fn execute(run: &Run, groups: bool, reporter: &OwnedFd) -> Result<Exit, Failure>
         .during(|| format!("make `{}`", cwd.display()))?;
     let identity = users::identify(&root, &run.spec.user)?;
     let command = Command::new(&run.spec, identity, groups, cwd)?;
-    let child = command.spawn(&null)?;
+    let child = command.spawn(&null, submitter.as_ref())?;
+    // The helper sees its end when nobody of the command has it any more.
+    drop(submitter);
     reap_until(child).during(|| "wait for the command")
 }
 

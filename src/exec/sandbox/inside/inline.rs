@@ -3,15 +3,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
+use rustix::io::Errno;
 
 use super::root::{new_mount, put};
 use crate::exec::sandbox::wire::{During as _, Failure};
 use crate::exec::sandbox::{InlineFile, Mount, MountKind};
 use crate::rootfs::beneath;
+use crate::rootfs::owner::Ownership;
 
 /// Where in a run's scratch directory they are.
 const DIRECTORY: &str = "inline";
@@ -37,7 +39,7 @@ pub(super) fn prepare(scratch: &Path) -> Result<(), Failure> {
 
 impl InlineFiles {
     /// Writes those among `mounts`. Only for a process in a mount namespace of its own.
-    pub(super) fn write(scratch: &Path, mounts: &[Mount]) -> Result<Self, Failure> {
+    pub(super) fn write(scratch: &Path, mounts: &[Mount], ownership: Ownership) -> Result<Self, Failure> {
         let directory = scratch.join(DIRECTORY);
         let files: Vec<(usize, &Mount, &InlineFile)> = mounts
             .iter()
@@ -59,7 +61,8 @@ impl InlineFiles {
         };
         mount().during(|| "mount a file system for secrets")?;
         for (index, mount, file) in files {
-            let made = File::create_new(inline.path(index)).and_then(|mut made| fill(&mut made, file));
+            let made =
+                File::create_new(inline.path(index)).and_then(|mut made| fill(&mut made, file, ownership));
             made.during(|| {
                 format!("write `{}` for user {} and group {}", mount.target.display(), file.uid, file.gid)
             })?;
@@ -74,9 +77,14 @@ impl InlineFiles {
 }
 
 /// Makes a new file what it is to be.
-pub(super) fn fill(file: &mut File, inline: &InlineFile) -> io::Result<()> {
+pub(super) fn fill(file: &mut File, inline: &InlineFile, ownership: Ownership) -> io::Result<()> {
     file.write_all(&inline.contents)?;
-    fchown(&*file, Some(inline.uid), Some(inline.gid))?;
+    match ownership.give(&*file, inline.uid, inline.gid) {
+        // Memory keeps no attributes before Linux 6.6. All users are one then, so this one can read it.
+        Err(error)
+            if ownership == Ownership::Recorded && Errno::from_io_error(&error) == Some(Errno::NOTSUP) => {}
+        result => result?,
+    }
     // After the change of owner, which would clear some bits.
     file.set_permissions(fs::Permissions::from_mode(inline.mode))
 }

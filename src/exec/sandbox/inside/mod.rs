@@ -5,6 +5,7 @@ mod in_place;
 mod init;
 mod inline;
 mod overlay;
+mod record;
 mod root;
 mod run;
 mod stubs;
@@ -17,14 +18,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::wire::{self, Answer, During as _, Failure, HELPER_NAME, OWN_IDS, Operation, Order, Root};
 use super::{Refusal, sys};
+use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::{self, Form, UnpackError};
 use crate::rootfs::{beneath, diff};
 
@@ -49,6 +51,11 @@ fn serve() -> io::Result<()> {
         let failure = Failure::refused(Refusal::Namespaces, "making a user namespace is refused", &error);
         return wire::send(&socket, &Answer::Failed(failure));
     }
+    if !has_own_ids {
+        // A program with file capabilities belongs to nobody but root otherwise, and the builder could not write its
+        // map.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    }
     wire::send(&socket, &Answer::Unshared)?;
     let order: Order = wire::receive(&socket)?;
     let answer = become_root(order.groups).and_then(|()| perform(order, &socket));
@@ -69,27 +76,38 @@ fn become_root(groups: bool) -> Result<(), Failure> {
 }
 
 fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
+    let ownership = order.ownership;
     match order.operation {
         Operation::Enter => {}
-        Operation::Probe { scratch, overlay } => probe(&scratch, overlay)?,
+        Operation::Probe { scratch, overlay } => probe(&scratch, overlay, ownership)?,
         Operation::ProbeInPlace { scratch, isolation } => in_place::probe(&scratch, isolation)?,
         Operation::Unpack { directory, form, fingerprints } => {
-            return unpack_into(&directory, form, fingerprints.as_deref());
+            return unpack_into(&directory, form, ownership, fingerprints.as_deref());
         }
         Operation::Amend { directory, lowers, unpacked, scratch } => {
             enter_mounts()?;
             let layer = open_directory(&directory)?;
             let lower = overlay::mount_lowers(&lowers, &scratch).during(|| "mount the lower layers")?;
-            unpack::amend(layer.as_fd(), lower.as_fd(), &unpacked).map_err(|error| layer_failure(&error))?;
+            unpack::amend(layer.as_fd(), lower.as_fd(), &unpacked, ownership)
+                .map_err(|error| layer_failure(&error))?;
         }
         Operation::Baseline { root, fingerprints, baseline } => {
             let root = open_directory(&root)?;
-            diff::write_baseline(root.as_fd(), &fingerprints, &baseline)
+            diff::write_baseline(root.as_fd(), &fingerprints, &baseline, ownership)
                 .during(|| "note what the rootfs holds")?;
         }
-        Operation::Run(run) => return run::run(&run, order.groups, socket),
+        Operation::Run(run) => return run::run(&run, order.groups, ownership, socket),
         Operation::RunInPlace(order) => return in_place::run(&order, socket),
-        Operation::Diff { root, scratch, latest_mtime } => return write_diff(&root, &scratch, latest_mtime),
+        Operation::Diff { root, scratch, latest_mtime } => {
+            return write_diff(&root, &scratch, ownership, latest_mtime);
+        }
+        Operation::Give { path, owner: (uid, gid), mode } => {
+            let place = open_directory(path.parent().unwrap_or(Path::new("")))?;
+            let name = path.file_name().unwrap_or_default();
+            let during = || format!("give `{}` to user {uid} and group {gid}", path.display());
+            ownership.give_at(&place, name, uid, gid).during(during)?;
+            rustix::fs::chmodat(&place, name, Mode::from_raw_mode(mode), AtFlags::empty()).during(during)?;
+        }
         Operation::Remove { paths } => {
             for path in paths {
                 crate::rootfs::remove::remove(CWD, &path)
@@ -110,7 +128,10 @@ fn enter_mounts() -> Result<(), Failure> {
 }
 
 /// Tries what a RUN will need.
-fn probe(scratch: &Path, overlay: bool) -> Result<(), Failure> {
+fn probe(scratch: &Path, overlay: bool, ownership: Ownership) -> Result<(), Failure> {
+    if ownership == Ownership::Recorded {
+        record::probe(scratch)?;
+    }
     enter_mounts()?;
     let namespaces = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     sys::unshare(namespaces).map_err(|error| {
@@ -125,7 +146,12 @@ fn probe(scratch: &Path, overlay: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unpack_into(directory: &Path, form: Form, fingerprints: Option<&Path>) -> Result<Answer, Failure> {
+fn unpack_into(
+    directory: &Path,
+    form: Form,
+    ownership: Ownership,
+    fingerprints: Option<&Path>,
+) -> Result<Answer, Failure> {
     match rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(0o755)) {
         Err(Errno::EXIST) if form == Form::Applied => {}
         result => result.during(|| format!("make `{}`", directory.display()))?,
@@ -135,12 +161,12 @@ fn unpack_into(directory: &Path, form: Form, fingerprints: Option<&Path>) -> Res
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).during(|| "take over the layer")?,
     );
     let unpacked = match fingerprints {
-        None => unpack::unpack(tar, root.as_fd(), form, None),
+        None => unpack::unpack(tar, root.as_fd(), form, ownership, None),
         Some(path) => {
             let noted = || format!("write `{}`", path.display());
             let file = File::options().create(true).append(true).open(path).during(noted)?;
             let mut out = BufWriter::new(file);
-            let unpacked = unpack::unpack(tar, root.as_fd(), form, Some(&mut out));
+            let unpacked = unpack::unpack(tar, root.as_fd(), form, ownership, Some(&mut out));
             out.flush().during(noted)?;
             unpacked
         }
@@ -148,7 +174,12 @@ fn unpack_into(directory: &Path, form: Form, fingerprints: Option<&Path>) -> Res
     unpacked.map(Answer::Unpacked).map_err(|error| layer_failure(&error))
 }
 
-fn write_diff(root: &Root, scratch: &Path, latest_mtime: Option<i64>) -> Result<Answer, Failure> {
+fn write_diff(
+    root: &Root,
+    scratch: &Path,
+    ownership: Ownership,
+    latest_mtime: Option<i64>,
+) -> Result<Answer, Failure> {
     let out = File::from(
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).during(|| "take over the output")?,
     );
@@ -157,10 +188,10 @@ fn write_diff(root: &Root, scratch: &Path, latest_mtime: Option<i64>) -> Result<
         Root::Overlay { lowers, upper, .. } => {
             enter_mounts()?;
             let lower = overlay::mount_lowers(lowers, scratch).during(|| "mount the lower layers")?;
-            diff::write_overlay(open_directory(upper)?.as_fd(), lower.as_fd(), latest_mtime, out)
+            diff::write_overlay(open_directory(upper)?.as_fd(), lower.as_fd(), ownership, latest_mtime, out)
         }
         Root::Plain { directory, baseline } => {
-            diff::write_plain(open_directory(directory)?.as_fd(), baseline, latest_mtime, out)
+            diff::write_plain(open_directory(directory)?.as_fd(), baseline, ownership, latest_mtime, out)
         }
     };
     entries.map(Answer::Written).map_err(|error| Failure::Diff(chain(&error)))

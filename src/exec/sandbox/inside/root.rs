@@ -18,6 +18,7 @@ use super::inline::InlineFiles;
 use crate::exec::sandbox::wire::{During as _, Failure};
 use crate::exec::sandbox::{Access, Mount, MountKind, RunSpec, sys};
 use crate::rootfs::beneath;
+use crate::rootfs::owner::Ownership;
 
 /// Devices that every command may expect.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -62,6 +63,7 @@ pub(super) fn assemble(
     root: &OwnedFd,
     files: &Path,
     spec: &RunSpec,
+    ownership: Ownership,
     prepare: &mut dyn FnMut(usize) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let root = root.as_fd();
@@ -79,7 +81,7 @@ pub(super) fn assemble(
         sys::make_read_only(&file).during(|| format!("make `{name}` read-only"))?;
         put_at(&file, root, Path::new("etc").join(name)).during(|| format!("mount `/etc/{name}`"))?;
     }
-    let inline = InlineFiles::write(files, &spec.mounts)?;
+    let inline = InlineFiles::write(files, &spec.mounts, ownership)?;
     for (index, mount) in spec.mounts.iter().enumerate() {
         prepare(index).during(|| format!("make `{}` to mount on it", mount.target.display()))?;
         further(root, mount, Path::new(&spec.cwd), &inline.path(index))?;

@@ -14,15 +14,26 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::overlay::Changes;
+use super::record::{Answering, Recording};
 use super::stubs::{Shape, Stubs};
 use super::{enter_mounts, init, inline, overlay, root};
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure, Root, Run};
 use crate::exec::sandbox::{MountKind, Network, RunSpec};
+use crate::rootfs::owner::Ownership;
 use crate::rootfs::{beneath, diff};
 
 /// Executes the command of `run`, waits until nothing of it is left, and removes what was made for its mounts.
-pub(super) fn run(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer, Failure> {
+pub(super) fn run(
+    run: &Run,
+    groups: bool,
+    ownership: Ownership,
+    socket: &UnixStream,
+) -> Result<Answer, Failure> {
+    let recording = match ownership {
+        Ownership::Real => None,
+        Ownership::Recorded => Some(Recording::new().during(|| "make a socket")?),
+    };
     write_files(run, "")?;
     inline::prepare(&run.scratch)?;
     enter_mounts()?;
@@ -42,7 +53,7 @@ pub(super) fn run(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer
     for (path, shape) in mount_points(&run.spec)? {
         stubs.ensure(&path, shape).during(|| format!("make `{}` to mount on it", path.display()))?;
     }
-    let ended = supervise(run, groups, socket);
+    let ended = supervise(run, groups, recording, socket);
     stubs.clear().during(|| "remove what was made for mounts")?;
     ended
 }
@@ -104,15 +115,23 @@ pub(super) fn write_files(run: &Run, known: &str) -> Result<(), Failure> {
 
 /// Starts the first process of the PID namespace and waits for its end. When the builder hangs up, it is killed, and
 /// with it all others.
-fn supervise(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer, Failure> {
+fn supervise(
+    run: &Run,
+    groups: bool,
+    recording: Option<Recording>,
+    socket: &UnixStream,
+) -> Result<Answer, Failure> {
     let (report, reporter) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "make a pipe")?;
     let child = match sys::fork().during(|| "start the first process")? {
-        Fork::Child => init::main(run, groups, &reporter),
+        Fork::Child => init::main(run, groups, recording.map(Recording::submitter), &reporter),
         Fork::Parent(child) => child,
     };
     drop(reporter);
-    let cancelled = wait_or_hang_up(child, socket).during(|| "wait for the command")?;
+    let mut answering = recording.map(Recording::receiver);
+    let cancelled = wait_or_hang_up(child, &mut answering, socket).during(|| "wait for the command")?;
     let status = wait(child).during(|| "wait for the command")?;
+    // Back in the namespace in which the rootfs is bare.
+    drop(answering);
     if cancelled {
         return Err(Failure::step("go on: the build was cancelled", &io::ErrorKind::Interrupted.into()));
     }
@@ -123,24 +142,35 @@ fn supervise(run: &Run, groups: bool, socket: &UnixStream) -> Result<Answer, Fai
 }
 
 /// Whether the builder hung up before the child ended; then the child is killed.
-fn wait_or_hang_up(child: Pid, socket: &UnixStream) -> io::Result<bool> {
+fn wait_or_hang_up(child: Pid, answering: &mut Option<Answering>, socket: &UnixStream) -> io::Result<bool> {
     let process: OwnedFd = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
     loop {
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(&process, PollFlags::IN),
             // The builder says nothing more: whatever comes is the end.
             PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN | PollFlags::RDHUP),
         ];
+        if let Some(answering) = &*answering {
+            fds.push(PollFd::from_borrowed_fd(answering.as_fd(), PollFlags::IN));
+        }
         match poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
             result => result?,
         };
+        let called = fds.get(2).map_or(PollFlags::empty(), PollFd::revents);
         if !fds[0].revents().is_empty() {
             return Ok(false);
         }
         if !fds[1].revents().is_empty() {
             rustix::process::pidfd_send_signal(&process, Signal::KILL)?;
             return Ok(true);
+        }
+        if !called.is_empty() {
+            // Whoever could call is gone.
+            *answering = match answering.take() {
+                Some(answering) if called.contains(PollFlags::IN) => answering.go_on(process.as_fd())?,
+                _ => None,
+            };
         }
     }
 }

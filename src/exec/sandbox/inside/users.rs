@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{FileType, OFlags};
+use serde::{Deserialize, Serialize};
 
 use crate::exec::sandbox::wire::{During as _, Failure};
 use crate::rootfs::beneath;
@@ -15,7 +16,7 @@ use crate::rootfs::remove::file_type;
 const MAX_FILE: u64 = 16 << 20;
 
 /// Numeric identity, and a home.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) uid: u32,
     pub(super) gid: u32,

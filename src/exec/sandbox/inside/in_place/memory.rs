@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::substitutes::Thing;
 use crate::exec::sandbox::InlineFile;
 use crate::exec::sandbox::inside::inline;
+use crate::rootfs::owner::Ownership;
 
 /// The kernel's number for `tmpfs`, see `linux/magic.h`.
 const TMPFS_MAGIC: i128 = 0x0102_1994;
@@ -36,7 +37,7 @@ impl Memory {
         // Any user may find a file whose path is known; who may read it is said by the file.
         DirBuilder::new().recursive(true).mode(0o711).create(&self.directory)?;
         let path = self.directory.join(index.to_string());
-        inline::fill(&mut File::create_new(&path)?, file)?;
+        inline::fill(&mut File::create_new(&path)?, file, Ownership::Real)?;
         Ok(Thing::Link(path))
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn copy(file: &InlineFile) -> io::Result<Thing> {
         return Err(Errno::OPNOTSUPP.into());
     }
     let mut copy = File::from(rustix::fs::memfd_create("inline", MemfdFlags::CLOEXEC)?);
-    inline::fill(&mut copy, file)?;
+    inline::fill(&mut copy, file, Ownership::Real)?;
     copy.rewind()?;
     Ok(Thing::Copy(copy))
 }

@@ -228,7 +228,7 @@ fn start(spec: &RunSpec, root: &OwnedFd, null: &File) -> Result<Pid, Failure> {
         .create(&cwd)
         .during(|| format!("make `{}`", cwd.display()))?;
     let identity = users::identify(root, &spec.user)?;
-    Command::new(spec, identity, true, cwd)?.spawn(null)
+    Command::new(spec, identity, true, cwd)?.spawn(null, None)
 }
 
 /// Waits for the end of the command, or of the builder. Reaps whoever ends meanwhile.

@@ -1,0 +1,54 @@
+//! Git's own protocol, `git://`.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::git::ConnectMode;
+use gix::protocol::transport::client::git::blocking_io::Connection;
+
+use super::{Connected, Connecting, Problem};
+use crate::git::GitError;
+
+/// The port of `git daemon`.
+const PORT: u16 = 9418;
+
+/// How long a connection may take to be made.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+
+pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError> {
+    let url = connecting.server.url;
+    let stream = open(&url.host, url.port.unwrap_or(PORT), connecting.registries.stall_limit())?;
+    let failed = |source| GitError::Unreachable { host: url.host.clone(), source };
+    let reader = stream.try_clone().map_err(failed)?;
+    let virtual_host = Some((url.host.clone(), url.port));
+    let connection = Connection::new(
+        reader,
+        stream,
+        Protocol::V2,
+        url.path.clone(),
+        virtual_host,
+        ConnectMode::Daemon,
+        false,
+    );
+    Ok(Connected { transport: Box::new(connection), problem: Problem::default() })
+}
+
+/// Connects to the first address that answers; a peer that is silent for `limit` counts as gone.
+fn open(host: &str, port: u16, limit: Duration) -> Result<TcpStream, GitError> {
+    let failed = |source| GitError::Unreachable { host: format!("{host}:{port}"), source };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (bare, port).to_socket_addrs().map_err(failed)? {
+        match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(limit)).map_err(failed)?;
+                stream.set_write_timeout(Some(limit)).map_err(failed)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}

@@ -1,0 +1,80 @@
+//! A build's graph as LLB, for a BuildKit daemon to execute. Base images are looked up (their configs take part in
+//! planning), and nothing else is fetched or executed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::bases::Resolver;
+use super::inputs::{FetchedInputs, Inputs};
+use super::{BuildError, Environment, image, now, plan_graph};
+use crate::context::fetch::{Access, Fetcher, SshPlaces};
+use crate::dockerfile::{Code, Diagnostic, Diagnostics};
+use crate::exec::{Clock, Layers, Supplies};
+use crate::graph::{LLB_CONTEXT, LlbError, LlbOptions, llb as write};
+use crate::image::Platform;
+use crate::registry::Registries;
+use crate::request::{BuildRequest, RequestError};
+use crate::store::Store;
+
+/// What a BuildKit daemon needs to make the image.
+#[derive(Debug, Clone)]
+pub struct LlbBuild {
+    /// The marshalled `pb.Definition`, for the standard input of `buildctl build`.
+    pub definition: Vec<u8>,
+    /// The image's config without layers, for the exporter attribute `containerimage.config`.
+    pub config: Vec<u8>,
+    /// The directories it reads, by the names for `buildctl build --local NAME=PATH`.
+    pub locals: BTreeMap<String, PathBuf>,
+}
+
+/// Writes the build of a request as LLB.
+pub async fn llb(request: &BuildRequest, environment: Environment) -> Result<LlbBuild, BuildError> {
+    let platform = match request.platforms.as_slice() {
+        [] => Platform::host(),
+        [platform] => platform.clone(),
+        _ => return Err(RequestError::OnePlatformOnly { output: "LLB" }.into()),
+    };
+    let store = Arc::new(Store::open(&request.store)?);
+    let registries = Registries::new(request.registry_settings(), environment.credentials)?;
+    let events = &environment.events;
+    let layers = Layers::new(Arc::clone(&store), registries.clone(), events.clone(), request.encoding);
+    let supplies = Supplies::gather(&BTreeMap::new(), &BTreeMap::new(), &[])?;
+    let access = Access::new(&supplies, SshPlaces::from_environment());
+    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
+    let resolver = Resolver::new(&layers, events, request);
+    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
+
+    let directories = inputs.directories();
+    let ignored =
+        directories.iter().map(|(name, (_, ignore))| (name.clone(), ignore.patterns().collect())).collect();
+    let options = LlbOptions {
+        platform: &platform,
+        ignored: &ignored,
+        extra_hosts: &request.extra_hosts,
+        use_cache: request.use_cache,
+    };
+    let written = write(&graph, &options).map_err(placed)?;
+    let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
+    let locals = written.locals.into_iter().filter_map(|name| {
+        let (directory, _) = directories.get(&name)?;
+        Some((name.unwrap_or_else(|| LLB_CONTEXT.to_owned()), directory.to_path_buf()))
+    });
+    Ok(LlbBuild {
+        definition: written.definition,
+        config: image::config_without_layers(&graph, clock)?,
+        locals: locals.collect(),
+    })
+}
+
+fn placed(error: LlbError) -> BuildError {
+    let message = error.to_string();
+    match error {
+        LlbError::Layout { place, .. } => {
+            let diagnostic = Diagnostic::error(Code::Unsupported, message, place.span);
+            BuildError::Dockerfile(Diagnostics::one(place.source, diagnostic))
+        }
+        LlbError::Empty => BuildError::Llb(error),
+    }
+}

@@ -1,0 +1,5 @@
+//! Contexts that are not directories, as `cooper build` takes them.
+
+mod archives;
+mod git;
+mod named;
