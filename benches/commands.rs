@@ -83,6 +83,9 @@ impl Unpacked {
             network: Network::Host,
             mounts: Vec::new(),
             extra_hosts: Vec::new(),
+            shm_size: None,
+            ulimits: Vec::new(),
+            emulator: None,
         };
         assert!(rootfs.run(&spec, &mut |_, _| {}, &self.cancel).unwrap().success());
     }

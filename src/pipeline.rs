@@ -149,7 +149,7 @@ async fn run(
         ages: caches::ages(request, clock),
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
-        runner: Runner::new(request.isolation, helper, supplies),
+        runner: Runner::new(request.isolation, helper, supplies, request.run.clone()),
         cache_writers: writers.to_vec(),
         explain: request.explain_cache,
         fetcher,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{CacheSource, CacheTarget};
 use crate::context::source::ContextOrigin;
 pub use crate::context::source::ContextSource;
-use crate::exec::sandbox::IsolationChoice;
+use crate::exec::sandbox::{IsolationChoice, RunSettings};
 use crate::exec::{AgentSource, SecretSource};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
@@ -74,6 +74,8 @@ pub struct BuildRequest {
     pub explain_cache: bool,
     /// `--isolation`.
     pub isolation: IsolationChoice,
+    /// `--shm-size`, `--ulimit`, `--emulator`.
+    pub run: RunSettings,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`, by id.
@@ -193,6 +195,7 @@ impl BuildRequest {
             cache_to: Vec::new(),
             explain_cache: false,
             isolation: IsolationChoice::Auto,
+            run: RunSettings::default(),
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
             extra_hosts: Vec::new(),

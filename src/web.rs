@@ -2,10 +2,13 @@
 //!
 //! The same authorities, proxies and limits hold as for registries; see [`crate::registry`].
 
+use std::fmt;
 use std::io::{self, Read};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode};
 use tokio::runtime::Handle;
@@ -141,32 +144,49 @@ pub(crate) async fn open(
 }
 
 /// What a server sends, for blocking code. Not to be read on a thread that runs asynchronous tasks.
-#[derive(Debug)]
-pub(crate) struct BodyReader {
-    response: Response,
+pub(crate) struct StreamReader {
+    stream: BoxStream<'static, io::Result<Bytes>>,
     buffer: Bytes,
     limit: Duration,
     handle: Handle,
 }
 
-impl BodyReader {
-    /// Reads `response`; a server that is silent for `limit` counts as gone. Must be called within a runtime.
-    pub(crate) fn new(response: Response, limit: Duration) -> Self {
-        Self { response, buffer: Bytes::new(), limit, handle: Handle::current() }
+impl fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReader").finish_non_exhaustive()
     }
 }
 
-impl Read for BodyReader {
+impl StreamReader {
+    /// Reads `stream`; a server that is silent for `limit` counts as gone. Must be called within a runtime.
+    pub(crate) fn new<E>(
+        stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+        limit: Duration,
+    ) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let stream = stream.map(|chunk| chunk.map_err(io::Error::other)).boxed();
+        Self { stream, buffer: Bytes::new(), limit, handle: Handle::current() }
+    }
+
+    /// Reads the body of an answer.
+    pub(crate) fn of_body(response: Response, limit: Duration) -> Self {
+        Self::new(response.bytes_stream().map(|chunk| chunk.map_err(reqwest::Error::without_url)), limit)
+    }
+}
+
+impl Read for StreamReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.buffer.is_empty() {
             let chunk =
-                self.handle.block_on(async { tokio::time::timeout(self.limit, self.response.chunk()).await });
+                self.handle.block_on(async { tokio::time::timeout(self.limit, self.stream.next()).await });
             let silent = |_| {
                 let seconds = self.limit.as_secs();
                 io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {seconds} seconds"))
             };
-            match chunk.map_err(silent)?.map_err(|error| io::Error::other(error.without_url()))? {
-                Some(bytes) => self.buffer = bytes,
+            match chunk.map_err(silent)? {
+                Some(bytes) => self.buffer = bytes?,
                 None => return Ok(0),
             }
         }

@@ -1,7 +1,7 @@
 //! A proxy before a registry that counts what goes through.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -25,7 +25,7 @@ pub(super) struct Counted {
 /// Passes connections on to a registry.
 #[derive(Debug)]
 pub(super) struct Proxy {
-    port: u16,
+    host: String,
     shared: Arc<Shared>,
 }
 
@@ -41,10 +41,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Proxy {
-    /// Listens on loopback, for as long as this process lives.
-    pub(super) fn start(target: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
+    /// Listens at this address of the machine, which builders know by `name`, for as long as this process lives.
+    pub(super) fn start(target: SocketAddr, listen: IpAddr, name: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind((listen, 0))?;
+        let host = format!("{name}:{}", listener.local_addr()?.port());
         let shared = Arc::new(Shared { target: Mutex::new(target), counted: Mutex::default() });
         let passing = Arc::clone(&shared);
         thread::Builder::new().name("proxy".to_owned()).spawn(move || {
@@ -54,12 +54,12 @@ impl Proxy {
                 let _ = thread::Builder::new().spawn(move || pass(&client, &shared));
             }
         })?;
-        Ok(Self { port, shared })
+        Ok(Self { host, shared })
     }
 
-    /// `localhost:PORT`: a name that all builders take for a registry without TLS.
+    /// `NAME:PORT`.
     pub(super) fn host(&self) -> String {
-        format!("localhost:{}", self.port)
+        self.host.clone()
     }
 
     /// From now on, new connections lead there.
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn counts_requests_and_bytes() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy::start(server.local_addr().unwrap()).unwrap();
+        let proxy = Proxy::start(server.local_addr().unwrap(), [127, 0, 0, 1].into(), "localhost").unwrap();
         let bodies = thread::spawn(move || {
             let (mut stream, _) = server.accept().unwrap();
             let mut all = Vec::new();

@@ -1,7 +1,7 @@
 //! The registry that all builders pull from and push to: Debian's `docker-registry` on loopback, behind a [`Proxy`].
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,10 +23,11 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Starts one that keeps its data in `directory`.
-    pub(super) fn start(directory: &Path) -> Result<Self, BenchError> {
+    /// Starts one that keeps its data in `directory`. Builders reach it at `listen`, which they know by `name`.
+    pub(super) fn start(directory: &Path, listen: IpAddr, name: &str) -> Result<Self, BenchError> {
         let (process, address) = serve(directory)?;
-        let proxy = Proxy::start(address).map_err(|source| BenchError::io(directory, source))?;
+        let proxy =
+            Proxy::start(address, listen, name).map_err(|source| BenchError::io(directory, source))?;
         Ok(Self { process: Some(process), directory: directory.to_owned(), proxy })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::BenchError;
@@ -23,6 +24,10 @@ pub struct BenchRequest {
     pub runs: usize,
     /// The builders besides Cooper.
     pub peers: Peers,
+    /// Where the registry listens.
+    pub listen: IpAddr,
+    /// What builders call the machine it listens at.
+    pub registry_name: String,
     /// Cooper's program.
     pub cooper: PathBuf,
     /// The directory with the sample app and `bench/`.
@@ -60,7 +65,7 @@ pub fn bench(request: &BenchRequest) -> Result<Report, BenchError> {
     if builders.is_empty() || request.selections.is_empty() || request.runs == 0 {
         return Err(BenchError::Nothing);
     }
-    let registry = Registry::start(&work.join("registry"))?;
+    let registry = Registry::start(&work.join("registry"), request.listen, &request.registry_name)?;
     let mut bench = Bench { request, work, builders, registry, measurements: Vec::new() };
     let mut unmeasured = Vec::new();
     for selection in &request.selections {

@@ -1,6 +1,7 @@
 //! `cooper bench`: Cooper beside other builders.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,9 +27,18 @@ pub(super) struct BenchArguments {
     /// An executor of Kaniko; may be given several times
     #[arg(long = "kaniko", value_name = "[NAME=]PATH", value_parser = named)]
     kaniko: Vec<(String, PathBuf)>,
-    /// An image of Kaniko, to be run in a pod by kubectl
+    /// An image of Kaniko, to be run in a pod by kubectl; see --listen and --registry-name
     #[arg(long, value_name = "IMAGE")]
     kaniko_pod: Option<String>,
+    /// What runs that pod
+    #[arg(long, value_name = "PATH", default_value = "kubectl")]
+    kubectl: PathBuf,
+    /// Where the registry listens; pods reach no loopback but their own
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// What builders call this machine when they want the registry
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    registry_name: String,
     /// Buildah
     #[arg(long, value_name = "PATH")]
     buildah: Option<PathBuf>,
@@ -105,12 +115,14 @@ fn measure(arguments: &BenchArguments) -> Result<Report, String> {
         runs: arguments.runs,
         peers: Peers {
             kaniko: arguments.kaniko.clone(),
-            kaniko_pod: arguments.kaniko_pod.clone().map(|image| ("kubectl".into(), image)),
+            kaniko_pod: arguments.kaniko_pod.clone().map(|image| (arguments.kubectl.clone(), image)),
             buildah: arguments.buildah.clone(),
             buildctl: Some(arguments.buildctl.clone()),
             buildkitd: arguments.buildkitd.clone(),
             buildkit_address: arguments.buildkit.clone(),
         },
+        listen: arguments.listen,
+        registry_name: arguments.registry_name.clone(),
         cooper,
         fixtures: arguments.fixtures.clone(),
         bases: arguments.bases.clone(),

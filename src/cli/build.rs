@@ -252,6 +252,7 @@ pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String
         cache_to: arguments.cache.to(),
         explain_cache: arguments.cache.explain(),
         isolation: arguments.isolation,
+        run: arguments.mounts.run_settings(),
         secrets: arguments.mounts.secrets(),
         ssh_agents: arguments.mounts.agents()?,
         extra_hosts: arguments.mounts.hosts(),

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::dockerfile::value::parse_size;
+use crate::exec::sandbox::{RunSettings, Ulimit};
 use crate::exec::{AgentSource, SecretSource};
 
 #[derive(Debug, Args)]
@@ -20,6 +22,15 @@ pub(super) struct MountArguments {
     /// Name that RUN finds in /etc/hosts
     #[arg(long = "add-host", value_name = "NAME:ADDRESS", value_parser = host)]
     hosts: Vec<(String, IpAddr)>,
+    /// Most bytes in /dev/shm of RUN, with a unit if need be: 64m
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    shm_size: Option<u64>,
+    /// Limit of RUN's processes, as in `nofile=1024:2048`; repeatable
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    ulimits: Vec<Ulimit>,
+    /// Static program that executes RUNs for another architecture; else qemu-ARCH-static is looked for on the path
+    #[arg(long, value_name = "PATH")]
+    emulator: Option<PathBuf>,
 }
 
 impl MountArguments {
@@ -43,6 +54,15 @@ impl MountArguments {
             Ok((id.clone(), AgentSource(socket)))
         };
         self.agents.iter().map(find).collect()
+    }
+
+    /// What all RUNs have in common.
+    pub(super) fn run_settings(&self) -> RunSettings {
+        RunSettings {
+            shm_size: self.shm_size,
+            ulimits: self.ulimits.clone(),
+            emulator: self.emulator.clone(),
+        }
     }
 
     /// The names of hosts.
@@ -134,6 +154,11 @@ impl FromStr for NamedAgent {
 }
 
 /// `NAME:ADDRESS` or `NAME=ADDRESS`; an IPv6 address may be in brackets.
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text)
+        .ok_or_else(|| "it is no size: write a number, with a unit if need be, like 64m".to_owned())
+}
+
 fn host(text: &str) -> Result<(String, IpAddr), String> {
     let wrong = || "write NAME:ADDRESS, like registry.local:10.0.0.1".to_owned();
     let split = text.find(['=', ':']).ok_or_else(wrong)?;

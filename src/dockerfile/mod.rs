@@ -27,7 +27,7 @@ mod remote;
 mod source;
 mod statement;
 pub(crate) mod suggest;
-mod value;
+pub(crate) mod value;
 mod word;
 
 pub use ast::*;

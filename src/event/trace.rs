@@ -171,7 +171,9 @@ fn critical_path(activities: &[Activity]) -> Vec<(String, Duration)> {
         let under_way =
             before.filter(|activity| activity.ended > until).max_by_key(|activity| activity.began);
         let (name, began) = match (ended, under_way) {
-            (Some(ended), _) if until - gap_began < WORTH_A_LINE => (ended.name.as_str(), ended.began),
+            (Some(ended), _) if until.saturating_sub(gap_began) < WORTH_A_LINE => {
+                (ended.name.as_str(), ended.began)
+            }
             (_, Some(under_way)) if under_way.began < until => {
                 (under_way.name.as_str(), under_way.began.max(gap_began))
             }
@@ -179,8 +181,8 @@ fn critical_path(activities: &[Activity]) -> Vec<(String, Duration)> {
         };
         // The same one may go on behind another that ended in the middle of it.
         match path.last_mut() {
-            Some((last, took)) if last == name => *took += until - began,
-            _ => path.push((name.to_owned(), until - began)),
+            Some((last, took)) if last == name => *took += until.saturating_sub(began),
+            _ => path.push((name.to_owned(), until.saturating_sub(began))),
         }
         until = began;
     }

@@ -8,10 +8,11 @@ use super::download::DownloadError;
 use super::git_source::GitSourceError;
 use super::layers::LayerError;
 use super::mounts::MountError;
-use super::sandbox::SandboxError;
+use super::sandbox::{EmulatorError, SandboxError};
 use crate::context::ContextError;
 use crate::dockerfile::Span;
 use crate::graph::Place;
+use crate::image::Platform;
 use crate::layer::TarError;
 use crate::rootfs::{OwnerError, TreeError};
 use crate::store::StoreError;
@@ -89,6 +90,22 @@ pub enum StepError {
         /// Its exit code; 128 and the signal's number if one killed it.
         code: i32,
     },
+    /// A program is for another architecture, and nobody here executes it.
+    #[error(
+        "`{program}` is for {platform}, which this machine ({}) does not execute: {advice}",
+        Platform::host()
+    )]
+    Foreign {
+        /// The program.
+        program: String,
+        /// What it is for.
+        platform: Platform,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The emulator that was named is none.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
     /// The build was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -101,7 +118,7 @@ pub enum StepError {
         span: Span,
     },
     /// A named context that was not given.
-    #[error("there is no build context `{name}`")]
+    #[error("there is no build context{}", if name.is_empty() { ": the build was given a Dockerfile and no files".to_owned() } else { format!(" `{name}`") })]
     NoContext {
         /// Its name.
         name: String,

@@ -175,11 +175,6 @@ impl Layers {
         Self { shared: Arc::new(shared) }
     }
 
-    /// How layers that are made are compressed.
-    pub(super) fn encoding(&self) -> Encoding {
-        self.shared.encoding
-    }
-
     /// The store behind.
     pub fn store(&self) -> &Arc<Store> {
         &self.shared.store

@@ -10,8 +10,8 @@ use super::mounts::{self, Preparation, Prepared, Renewed, Shown, Supplies};
 use super::result::{FileSystem, chain_ids};
 use super::rootfs_pool::{RootfsPool, Unpacking};
 use super::sandbox::{
-    Exit, InlineFile, IsolationChoice, LayerSource, Mount, MountKind, Network as SandboxNetwork,
-    OutputStream, Rootfs, RunSpec, Sandbox,
+    Emulator, Exit, InlineFile, Isolation, IsolationChoice, LayerSource, Mount, MountKind,
+    Network as SandboxNetwork, OutputStream, Rootfs, RunSettings, RunSpec, Sandbox, SandboxError, is_foreign,
 };
 use super::solve::SolverSettings;
 use super::writing::NewLayer;
@@ -29,6 +29,7 @@ pub struct Runner {
     choice: IsolationChoice,
     helper: std::path::PathBuf,
     supplies: Supplies,
+    common: RunSettings,
     renewed: Renewed,
     sandbox: Mutex<Option<Arc<Sandbox>>>,
     /// The next RUN of a stage goes on in the file system that the one before has left, instead of making it anew.
@@ -37,12 +38,18 @@ pub struct Runner {
 
 impl Runner {
     /// A runner that will use this isolation; `helper` is the program that becomes the sandbox's helper, and
-    /// `supplies` is what RUNs may ask for.
-    pub fn new(choice: IsolationChoice, helper: std::path::PathBuf, supplies: Supplies) -> Self {
+    /// `supplies` is what RUNs may ask for, `common` is what all of them have.
+    pub fn new(
+        choice: IsolationChoice,
+        helper: std::path::PathBuf,
+        supplies: Supplies,
+        common: RunSettings,
+    ) -> Self {
         Self {
             choice,
             helper,
             supplies,
+            common,
             renewed: Mutex::default(),
             sandbox: Mutex::default(),
             pool: Arc::default(),
@@ -94,6 +101,10 @@ impl Runner {
         }
         let chosen = Sandbox::choose(self.choice, settings.layers.store().root(), &self.helper)?;
         settings.events.note(format!("isolation: {} ({})", chosen.isolation(), chosen.reason()));
+        if self.common.shm_size.is_some() && !chosen.isolation().has_namespaces() {
+            let text = "`--shm-size` is without effect: `/dev/shm` is the pod's own";
+            settings.events.warn(text.to_owned());
+        }
         Ok(Arc::clone(sandbox.insert(Arc::new(chosen))))
     }
 
@@ -117,11 +128,17 @@ impl Runner {
         let (supplies, renewed) = (&self.supplies, &self.renewed);
         let mut prepared =
             Preparation { run, shown, sandbox: &sandbox, settings, supplies, renewed }.prepare()?;
-        let spec = self.specification(run, &mut prepared);
+        let emulator = match is_foreign(&run.platform) {
+            true => Emulator::find(&run.platform, self.common.emulator.as_deref())?,
+            false => None,
+        };
+        let spec = RunSpec { emulator, ..self.specification(run, &mut prepared) };
         let mut lines = Lines::new(activity);
         drop(span);
         let span = tracing::info_span!("run").entered();
-        let exit = rootfs.run(&spec, &mut |stream, bytes| lines.push(stream, bytes), &settings.cancel)?;
+        let exit = rootfs
+            .run(&spec, &mut |stream, bytes| lines.push(stream, bytes), &settings.cancel)
+            .map_err(|error| explain(error, run, sandbox.isolation()))?;
         lines.finish();
         // Others may wait for a cache.
         drop(prepared);
@@ -171,6 +188,9 @@ impl Runner {
             },
             mounts: script.into_iter().chain(prepared.mounts.drain(..)).collect(),
             extra_hosts: self.supplies.hosts(),
+            shm_size: self.common.shm_size,
+            ulimits: self.common.ulimits.clone(),
+            emulator: None,
         }
     }
 
@@ -211,6 +231,27 @@ impl Runner {
         if let Ok(rootfs) = made {
             early.unpacking.done(rootfs);
         }
+    }
+}
+
+/// A program of another architecture that nobody executes is told from one that is damaged.
+fn explain(error: SandboxError, run: &RunStep, isolation: Isolation) -> StepError {
+    match &error {
+        SandboxError::Program { program, source }
+            if source.raw_os_error() == Some(libc::ENOEXEC) && is_foreign(&run.platform) =>
+        {
+            StepError::Foreign {
+                program: program.clone(),
+                platform: run.platform.clone(),
+                advice: if isolation.has_namespaces() {
+                    "give a static emulator with `--emulator PATH` (needs Linux 6.7), or build on a node that has one \
+                     registered (binfmt_misc, with the flag F)"
+                } else {
+                    "build on a node that has an emulator registered (binfmt_misc, with the flag F)"
+                },
+            }
+        }
+        _ => error.into(),
     }
 }
 

@@ -16,8 +16,8 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use walkdir::WalkDir;
 
 use super::GitError;
-use super::remote::{Repositories, Resolved, Server, init, protocol};
-use crate::context::source::{CheckoutTimes, GitSource, GitUrl};
+use super::remote::{Repositories, Resolved, Server, init, protocol, reason};
+use crate::context::source::{CheckoutTimes, GitSource, GitUrl, Login};
 
 /// How deep submodules may have submodules.
 const MAX_DEPTH: usize = 10;
@@ -141,7 +141,7 @@ impl Repositories<'_> {
             return Err(GitError::Write { path: collision.path.to_string().into(), source });
         }
         if let Some(record) = outcome.errors.first() {
-            let reason = format!("{}: {:#}", record.path, record.error);
+            let reason = format!("{}: {}", record.path, reason(&record.error));
             return Err(GitError::Protocol { action: "check out", url: server.url.to_string(), reason });
         }
         if source.keep_git_dir == Some(true) {

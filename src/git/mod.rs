@@ -16,3 +16,4 @@ mod transport;
 
 pub use error::GitError;
 pub(crate) use remote::{Asker, Repositories, Resolved};
+pub use transport::SshError;

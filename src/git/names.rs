@@ -44,7 +44,12 @@ fn named(refs: &[Ref], name: &str) -> Option<Found> {
         let (full, object, peeled) = found.unpack();
         let object = object?.to_owned();
         let commit = peeled.map_or(object, ToOwned::to_owned);
-        (full == name).then(|| Found { name: full.to_string(), object, commit })
+        // A branch that `HEAD` stands for is better known by its own name.
+        let own = match found {
+            Ref::Symbolic { target, .. } => target.to_string(),
+            _ => full.to_string(),
+        };
+        (full == name).then_some(Found { name: own, object, commit })
     })
 }
 
@@ -80,7 +85,7 @@ mod tests {
     #[test]
     fn names_as_git_understands_them() {
         for (name, full, object, commit) in [
-            (None, "HEAD", '1', '1'),
+            (None, "refs/heads/main", '1', '1'),
             (Some("main"), "refs/heads/main", '1', '1'),
             (Some("both"), "refs/tags/both", '3', '4'),
             (Some("heads/both"), "refs/heads/both", '2', '2'),

@@ -119,7 +119,8 @@ impl<'a> Repositories<'a> {
             return Ok(found);
         }
         // Nobody is in a hurry any more: all names are looked at for what may have been meant.
-        let all = self.list(server, &["refs/heads/*", "refs/tags/*"])?;
+        let all =
+            self.list(server, &["refs/heads/*:refs/cooper/heads/*", "refs/tags/*:refs/cooper/tags/*"])?;
         match name {
             _ if all.is_empty() => Err(GitError::Empty { url: url() }),
             None => Err(unknown(String::new())),
@@ -233,10 +234,13 @@ impl Resolved {
 /// Makes an empty repository with its `.git`, which reads no configuration but its own.
 pub(super) fn init(directory: &Path) -> gix::Result<gix::Repository> {
     let options = gix::open::Options::isolated().config_overrides([
-        // One thread per processor at most, and no guesses about what is in a pack.
         "core.autocrlf=false",
         "core.symlinks=true",
         "protocol.version=2",
+        // Nobody reads a log of references here, which would name whoever moved them.
+        "core.logAllRefUpdates=false",
+        "user.name=cooper",
+        "user.email=cooper@localhost",
     ]);
     let kind = gix::create::Kind::WithWorktree;
     gix::ThreadSafeRepository::init_opts(directory, kind, gix::create::Options::default(), options)
@@ -244,7 +248,21 @@ pub(super) fn init(directory: &Path) -> gix::Result<gix::Repository> {
 }
 
 pub(super) fn protocol(action: &'static str, url: &GitUrl, error: &gix::Error) -> GitError {
-    GitError::Protocol { action, url: url.to_string(), reason: format!("{error:#}") }
+    GitError::Protocol { action, url: url.to_string(), reason: reason(error) }
+}
+
+/// An error of the library and its causes, in one line. Its own way of showing them takes several.
+pub(super) fn reason(error: &gix::Error) -> String {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut said: Vec<String> = Vec::new();
+    for cause in std::iter::successors(Some(first), |cause| cause.source()) {
+        let text = cause.to_string();
+        let line = text.lines().next().unwrap_or_default().trim().to_owned();
+        if !line.is_empty() && !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    said.join(": ")
 }
 
 /// The URL as the library wants it. It is only shown: connections are made by [`connect`].

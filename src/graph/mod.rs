@@ -19,7 +19,7 @@ pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
 use crate::context::source::GitSource;
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
-use crate::image::{History, ImageConfig};
+use crate::image::{History, ImageConfig, Platform};
 use crate::layer::Digest;
 
 /// Everything a build has to do for one platform.
@@ -199,6 +199,8 @@ pub struct RunStep {
     pub network: Network,
     /// The host name it sees.
     pub hostname: String,
+    /// What its programs are for.
+    pub platform: Platform,
 }
 
 /// A here-document that is executed as a program.

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use tempfile::{NamedTempFile, TempDir};
@@ -12,7 +11,6 @@ use tempfile::{NamedTempFile, TempDir};
 use super::config::MAX_CONFIG;
 use super::manifest::MAX_MANIFEST;
 use super::{Descriptor, ImageFormat, Layout, LayoutError, Manifest, ManifestError, ManifestOrIndex};
-use crate::layer::tar::normalise;
 use crate::layer::{Compression, Digest, Encoding, EntryKind, Hasher, LayerWriter, TarError, TarReader};
 
 /// How many members an archive may have; images have a few hundred.
@@ -173,7 +171,7 @@ fn unpack(path: &Path, directory: &Path) -> Result<HashMap<PathBuf, PathBuf>, Sa
         }
     }
     for (link, target) in links {
-        let target = normalise(target.as_os_str().as_bytes()).map_err(|_| SavedImageError::Archive {
+        let target = within(&target).ok_or_else(|| SavedImageError::Archive {
             path: path.to_owned(),
             reason: format!("`{}` links out of it", link.display()),
         })?;
@@ -182,6 +180,20 @@ fn unpack(path: &Path, directory: &Path) -> Result<HashMap<PathBuf, PathBuf>, Sa
         }
     }
     Ok(members)
+}
+
+/// A path inside the archive without `.` and `..`; `None` if it leads out of it.
+fn within(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if clean.pop() => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(clean)
 }
 
 fn read_small(path: &Path, limit: usize) -> io::Result<Vec<u8>> {

@@ -11,12 +11,15 @@ use super::BuildError;
 use super::check::{self, Linter};
 use crate::context::fetch::{Fetched, FetchedContext, Fetcher};
 use crate::context::ignore::Ignore;
-use crate::context::source::RemoteContext;
+use crate::context::source::{ContextOrigin, RemoteContext};
 use crate::context::{Context, ContextError, fetch};
 use crate::dockerfile::{BaseImage, Diagnostic, Dockerfile, Source, parse};
 use crate::event::Events;
 use crate::graph::{Bases, Graph, NamedContext};
 use crate::request::{BuildRequest, ContextSource, DockerfileSource, MAX_DOCKERFILE};
+
+/// BuildKit's build argument for keeping the `.git` of a context.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
 /// What a build reads from the user.
 #[derive(Debug)]
@@ -45,7 +48,13 @@ impl FetchedInputs {
         };
         let main = async {
             let ContextSource::Remote(context) = &request.context else { return Ok(None) };
-            fetcher.fetch(context).await.map(Some).map_err(|error| failed(context, error))
+            let mut context = context.clone();
+            if let ContextOrigin::Git(source) = &mut context.origin {
+                let wanted =
+                    request.build_args.get(KEEP_GIT_DIR).map(|value| value == "1" || value == "true");
+                source.keep_git_dir = source.keep_git_dir.or(wanted);
+            }
+            fetcher.fetch(&context).await.map(Some).map_err(|error| failed(&context, error))
         };
         let named = request.contexts.iter().filter_map(|(name, context)| match context {
             NamedContext::Remote(context) => Some((name, context)),

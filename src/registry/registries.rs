@@ -67,6 +67,11 @@ impl Registries {
         self.shared.clients.client(&host, url.scheme() == "http")
     }
 
+    /// A client for hosts that no settings are about.
+    pub(crate) fn tls_client(&self) -> Result<reqwest::Client, SettingsError> {
+        self.shared.clients.client("", false)
+    }
+
     /// How long a connection may stay silent before it counts as broken.
     pub(crate) fn stall_limit(&self) -> Duration {
         Duration::from_secs(self.shared.settings.stall_seconds.max(1))

@@ -171,7 +171,6 @@ fn a_download_that_cannot_be_is_an_error_at_its_place() {
         ),
         ("COPY http://x/y /".to_owned(), "source can't be a URL for COPY"),
         ("COPY git@github.com:a/b /".to_owned(), "source can't be a git ref for COPY"),
-        ("ADD https://x/y.git /".to_owned(), "not supported yet"),
     ] {
         Build::new(&format!("FROM scratch\n{line}\n")).run().failure(1, &[said, "Dockerfile:2:"]);
     }

@@ -65,6 +65,34 @@ fn measures_cooper_and_buildah_and_finds_their_images_equal() {
 }
 
 #[test]
+fn hands_a_pod_the_context_through_kubectl() {
+    let directory = tempfile::tempdir().unwrap();
+    // Does what the pod would do, by other means; the pod itself needs a cluster.
+    let kubectl = directory.path().join("kubectl");
+    let script = format!(
+        "#!/bin/sh\nset -e\n[ \"$1 $2\" = 'run cooper-bench-kaniko' ]\ncase \"$*\" in *--image=kaniko:1*--context=tar://stdin*) ;; *) exit 9 ;; esac\n\
+         for argument; do case $argument in --destination=*) image=${{argument#*=}} ;; esac; done\n\
+         mkdir {0}/pod\ntar -xz -C {0}/pod\n\
+         exec {COOPER} build --push --store {0}/pod-store --insecure-registry \"${{image%%/*}}\" --tag \"$image\" {0}/pod\n",
+        directory.path().display()
+    );
+    std::fs::write(&kubectl, script).unwrap();
+    tool("chmod", ["+x".as_ref(), kubectl.as_os_str()]);
+    let kubectl = kubectl.to_str().unwrap();
+    let arguments = ["--case", "sample=cold,kept", "--kaniko-pod", "kaniko:1", "--kubectl", kubectl];
+    let (outcome, report) =
+        bench(directory.path(), &[&arguments[..], &["--registry-name", "127.0.0.1"]].concat());
+    outcome.success();
+    let rows = &report["measurements"][0]["rows"];
+    assert_eq!(
+        (&rows[1]["builder"], &rows[1]["differences"]),
+        (&"kaniko-pod".into(), &serde_json::json!([]))
+    );
+    let kept = &report["measurements"][1]["rows"][1];
+    assert_eq!(kept["absent"], "keeps nothing between builds: see cold");
+}
+
+#[test]
 fn says_what_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let (outcome, _) = bench(directory.path(), &["--case", "files=cold"]);

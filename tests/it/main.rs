@@ -20,5 +20,6 @@ mod pods;
 mod registry;
 mod registry_client;
 mod registry_command;
+mod run_settings;
 mod sandbox;
 mod support;

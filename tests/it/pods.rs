@@ -10,6 +10,7 @@ mod layers;
 mod matrix;
 mod mounts;
 mod project;
+mod snooping;
 pub(crate) mod variant;
 
 use std::fmt::Write as _;

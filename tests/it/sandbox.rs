@@ -204,6 +204,9 @@ fn command(argv: &[&str]) -> RunSpec {
         network: Network::Host,
         mounts: Vec::new(),
         extra_hosts: Vec::new(),
+        shm_size: None,
+        ulimits: Vec::new(),
+        emulator: None,
     }
 }
 

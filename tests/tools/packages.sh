@@ -63,8 +63,13 @@ need_group() {
             need jq jq
             need ssh-agent openssh-client
             need strace strace
+            # As contexts: repositories behind HTTP and SSH, and object stores from other registries of packages.
+            need git git
+            need sshd openssh-server
+            need pip3 python3-pip python3-venv
             need newuidmap uidmap
             need setcap libcap2-bin
+            need qemu-aarch64-static qemu-user-static
             need script bsdutils
             # For Cooper's own image: a network of its own with names, a pod, the other architecture.
             need ip iproute2

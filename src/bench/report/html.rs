@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{BuilderInfo, Measurement, Report, float, size, time};
-use crate::bench::case::Case;
+use crate::bench::case::{Case, Mode};
 
 /// Widths in the charts' own units.
 const LABELS: f64 = 110.0;
@@ -182,6 +182,7 @@ fn details(page: &mut String, measured: &Measurement) {
     page.push_str("</table></div></details>\n");
 }
 
+/// The published build as one bar of its parts, and Cooper's cold build of the same app to the same scale.
 fn published(page: &mut String, report: &Report) {
     page.push_str(
         "<h2>The published build</h2>\n<p>The sample app with Kaniko in a cluster, 36 s as published: ",
@@ -189,6 +190,46 @@ fn published(page: &mut String, report: &Report) {
     let parts: Vec<String> =
         report.published.iter().map(|part| format!("{} s {}", part.seconds, part.part)).collect();
     let _ = writeln!(page, "{}.</p>", escape(&parts.join(", ")));
+    let total: u32 = report.published.iter().map(|part| part.seconds).sum();
+    let at = |seconds: f64| seconds / f64::from(total) * BARS;
+    let here = report
+        .measurements
+        .iter()
+        .find(|measured| (measured.case, measured.mode) == (Case::Sample, Mode::Cold))
+        .and_then(|measured| measured.row("cooper")?.spread(|sample| sample.wall));
+    let height = if here.is_some() { 2.0 * ROW } else { ROW };
+    let _ = writeln!(
+        page,
+        "<div class=\"scroll\"><svg viewBox=\"0 0 {} {height}\" role=\"img\" aria-label=\"the published build\">\n\
+         <text x=\"0\" y=\"16.5\">published</text>",
+        LABELS + BARS + VALUES
+    );
+    let mut left = LABELS;
+    for part in report.published {
+        let width = at(f64::from(part.seconds));
+        let _ = writeln!(
+            page,
+            "<rect class=\"theirs\" x=\"{left:.1}\" y=\"4\" width=\"{:.1}\" height=\"16\" rx=\"2\"><title>{}: {} s\
+             </title></rect>",
+            (width - 1.5).max(1.0),
+            part.part,
+            part.seconds
+        );
+        left += width;
+    }
+    let _ = writeln!(page, "<text x=\"{:.1}\" y=\"16.5\">36 s</text>", left + 8.0);
+    if let Some(spread) = here {
+        let width = at(spread.median).max(1.0);
+        let _ = writeln!(
+            page,
+            "<text x=\"0\" y=\"40.5\">cooper, here</text>\
+             <rect class=\"ours\" x=\"{LABELS}\" y=\"28\" width=\"{width:.1}\" height=\"16\" rx=\"2\"/>\
+             <text x=\"{:.1}\" y=\"40.5\">{}, without a pod to wait for</text>",
+            LABELS + width + 8.0,
+            time(spread.median)
+        );
+    }
+    page.push_str("</svg></div>\n");
 }
 
 fn builders(page: &mut String, report: &Report) {

@@ -49,6 +49,7 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
             "cache flags invalid: if using cache with --no-push, specify cache repo with --cache-repo",
         ));
     }
+    check_cache_repository(parsed)?;
     let context = context(parsed)?;
     for (flag, name) in [
         (&flags::IMAGE_NAME_WITH_DIGEST_FILE, "ImageNameDigestFile"),
@@ -147,6 +148,12 @@ fn platform(parsed: &Parsed) -> Result<Option<Platform>, Mistake> {
         text.parse().map_err(|error| Mistake::Said(format!("Invalid platform {text:?}: {error}")))
     };
     parsed.some(&flags::CUSTOM_PLATFORM).map(parse).transpose()
+}
+
+fn check_cache_repository(parsed: &Parsed) -> Result<(), Mistake> {
+    let name = parsed.some(&flags::CACHE_REPO).filter(|name| !name.starts_with("oci:"));
+    let Some(Err(error)) = name.map(str::parse::<ImageRef>) else { return Ok(()) };
+    Err(Mistake::Said(format!("cache flags invalid: --cache-repo: {error}")))
 }
 
 fn check_snapshot_mode(parsed: &Parsed) -> Result<(), Mistake> {
@@ -274,16 +281,18 @@ fn encoding(parsed: &Parsed) -> Result<Encoding, Mistake> {
 
 /// Where the store is, and what is to be removed of it: a store that is only there for the build may go with it.
 fn store(parsed: &Parsed) -> (PathBuf, Option<PathBuf>) {
-    if let Some(store) = std::env::var_os("COOPER_STORE").filter(|store| !store.is_empty()) {
-        return (store.into(), None);
-    }
     let cache = Path::new(parsed.text(&flags::CACHE_DIR));
     if parsed.is_on(&flags::CACHE) && is_writable_directory(cache) {
         return (cache.join(super::warm::STORE), None);
     }
-    let store = Path::new(parsed.text(&flags::KANIKO_DIR)).join(super::warm::STORE);
-    let cleanup = parsed.is_on(&flags::CLEANUP).then(|| store.clone());
-    (store, cleanup)
+    let kaniko = Path::new(parsed.text(&flags::KANIKO_DIR));
+    let named = variable("COOPER_STORE").filter(|store| !store.is_empty()).map(PathBuf::from);
+    let store = match named {
+        Some(store) if !parsed.is_given(&flags::KANIKO_DIR) => store,
+        _ => kaniko.join(super::warm::STORE),
+    };
+    let cleanup = parsed.is_on(&flags::CLEANUP) && store.starts_with(kaniko);
+    (store.clone(), cleanup.then_some(store))
 }
 
 fn is_writable_directory(path: &Path) -> bool {

@@ -13,6 +13,8 @@
 
 mod access;
 mod archive;
+mod artifact;
+mod object;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,6 +27,8 @@ use tempfile::TempDir;
 pub use access::{Access, AccessError, SshPlaces};
 pub use archive::ArchiveError;
 use archive::{Received, Watched};
+pub use artifact::{ArtifactError, push as push_artifact};
+pub use object::ObjectError;
 
 use super::source::{ContextOrigin, GitSource, RemoteContext, WebAddress};
 use crate::event::{Activity, ActivityKind, Events};
@@ -32,7 +36,7 @@ use crate::git::{self, GitError};
 use crate::registry::Registries;
 use crate::rootfs::remove::remove;
 use crate::store::Store;
-use crate::web::{self, ATTEMPTS, BodyReader, FIRST_PAUSE, WebError};
+use crate::web::{self, ATTEMPTS, FIRST_PAUSE, StreamReader, WebError};
 
 /// Gets contexts; clones share everything.
 #[derive(Debug, Clone)]
@@ -90,6 +94,12 @@ pub enum FetchError {
     /// It is not what it should be.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// An object store does not give it.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A registry does not give it.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
     /// A repository does not give it.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -238,16 +248,23 @@ impl Fetcher {
                 self.unpack(body, total, true, directory, activity).await
             }
             ContextOrigin::Git(source) => self.clone_repository(source, directory).await,
-            ContextOrigin::Object(_) | ContextOrigin::Artifact(_) => Err(FetchError::Offline),
+            ContextOrigin::Object(address) => {
+                let (object, size) = object::open(address, &self.shared.registries).await?;
+                self.unpack(object, Some(size), false, directory, activity).await
+            }
+            ContextOrigin::Artifact(image) => {
+                let (layer, size) = artifact::open(image, &self.shared.registries).await?;
+                self.unpack(layer, Some(size), false, directory, activity).await
+            }
         }
     }
 
-    async fn open_web(&self, address: &WebAddress) -> Result<(BodyReader, Option<u64>), FetchError> {
+    async fn open_web(&self, address: &WebAddress) -> Result<(StreamReader, Option<u64>), FetchError> {
         let authorization = self.shared.access.for_web(address.url(), address.login())?;
         let registries = &self.shared.registries;
         let response = web::open(registries, address.url(), authorization.as_ref()).await?;
         let total = response.content_length();
-        Ok((BodyReader::new(response, registries.stall_limit()), total))
+        Ok((StreamReader::of_body(response, registries.stall_limit()), total))
     }
 
     /// Unpacks a stream on a thread that may block.

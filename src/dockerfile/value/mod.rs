@@ -12,4 +12,4 @@ pub use chmod::{Chmod, ParseChmodError, parse_chmod};
 pub use duration::{ParseDurationError, parse_duration};
 pub use port::{ParsePortError, PortSpec, Protocol, parse_port_spec};
 pub use signal::{ParseSignalError, parse_signal};
-pub(super) use size::parse_size;
+pub(crate) use size::parse_size;

@@ -47,7 +47,7 @@ fn is_container() -> bool {
 
 /// Whether the program names no loader (a `PT_INTERP` segment). See elf(5); of the machines that there are builds for, all are
 /// 64-bit and little-endian.
-fn is_static(program: &Path) -> io::Result<bool> {
+pub(super) fn is_static(program: &Path) -> io::Result<bool> {
     const INTERPRETER: u32 = 3;
     let mut head = Vec::new();
     // The table of segments follows the header.

@@ -131,6 +131,16 @@ pub enum SandboxError {
         /// Where.
         path: PathBuf,
     },
+    /// There is no file system in memory that a file could be shown from.
+    #[error(
+        "a secret cannot be a file at `{}` here: without namespaces it would have to be on a disk; give it to the \
+         command as a variable (`--mount=type=secret,id=…,env=NAME`), or use another isolation than `chroot`",
+        target.display()
+    )]
+    SecretFile {
+        /// Where the file was to be.
+        target: PathBuf,
+    },
     /// The command's program cannot be executed.
     #[error("cannot execute `{program}`")]
     Program {

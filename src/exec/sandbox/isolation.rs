@@ -44,6 +44,11 @@ impl Isolation {
     /// All, best first.
     pub const ALL: [Self; 4] = [Self::Overlay, Self::Userns, Self::InPlace, Self::Chroot];
 
+    /// Whether commands are in namespaces of their own, with mounts of their own.
+    pub fn has_namespaces(self) -> bool {
+        matches!(self, Self::Overlay | Self::Userns)
+    }
+
     /// The name that `--isolation` takes.
     pub fn name(self) -> &'static str {
         match self {

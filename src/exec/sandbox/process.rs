@@ -201,6 +201,7 @@ impl From<Failure> for SandboxError {
             Failure::Interrupted => Self::Interrupted,
             Failure::Crowded { path } => Self::Crowded { path: path.into() },
             Failure::InTheWay { path } => Self::InTheWay { path: path.into() },
+            Failure::SecretFile { target } => Self::SecretFile { target: target.into() },
             Failure::Program { program, errno } => Self::Program { program, source: os(errno) },
         }
     }

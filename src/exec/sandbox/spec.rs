@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Emulator, Ulimit};
+
 /// One command to execute in a rootfs. `Debug` shows no value of the environment: some are secrets.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RunSpec {
@@ -25,6 +27,12 @@ pub struct RunSpec {
     pub mounts: Vec<Mount>,
     /// More lines of `/etc/hosts`: address, then host name.
     pub extra_hosts: Vec<(String, String)>,
+    /// Most bytes in `/dev/shm`; Docker's 64 MiB if not given. Without namespaces it is the pod's own.
+    pub shm_size: Option<u64>,
+    /// Limits of each process's resources.
+    pub ulimits: Vec<Ulimit>,
+    /// Who executes programs of another architecture. Without namespaces that is the node's affair.
+    pub emulator: Option<Emulator>,
 }
 
 impl fmt::Debug for RunSpec {
@@ -162,6 +170,9 @@ mod tests {
             network: Network::Host,
             mounts: vec![Mount { target: "/x".into(), kind: MountKind::File(file) }],
             extra_hosts: vec![],
+            shm_size: None,
+            ulimits: vec![],
+            emulator: None,
         };
         let shown = format!("{spec:?}");
         assert!(shown.contains("TOKEN") && !shown.contains("hidden") && !shown.contains("104"), "{shown}");

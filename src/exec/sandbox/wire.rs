@@ -143,6 +143,9 @@ pub(super) enum Failure {
     /// The image has something else where a directory has to stay.
     #[error("`{path}` is no directory in the image")]
     InTheWay { path: String },
+    /// A secret would have to be on a disk.
+    #[error("there is no memory for the secret at `{target}`")]
+    SecretFile { target: String },
     /// The program cannot be executed.
     #[error("cannot execute `{program}`")]
     Program { program: String, errno: i32 },

@@ -18,7 +18,7 @@ use url::Url;
 use super::{Connected, Connecting, Problem};
 use crate::git::GitError;
 use crate::registry::Registries;
-use crate::web::{BodyReader, WebError, is_same_server, shown};
+use crate::web::{StreamReader, WebError, is_same_server, shown};
 
 /// A request of more bytes than this asks for more than anybody wants.
 const MAX_REQUEST: usize = 64 << 20;
@@ -312,7 +312,7 @@ impl BufRead for Headers {
 #[derive(Debug)]
 struct Body {
     exchange: SharedExchange,
-    reader: Option<BufReader<BodyReader>>,
+    reader: Option<BufReader<StreamReader>>,
 }
 
 impl Body {
@@ -320,13 +320,13 @@ impl Body {
         Self { exchange, reader: None }
     }
 
-    fn reader(&mut self) -> io::Result<&mut BufReader<BodyReader>> {
+    fn reader(&mut self) -> io::Result<&mut BufReader<StreamReader>> {
         if self.reader.is_none() {
             let mut exchange = lock(&self.exchange);
             exchange.complete()?;
             let response = exchange.response.take().ok_or(io::ErrorKind::BrokenPipe)?;
             let limit = exchange.client.registries.stall_limit();
-            self.reader = Some(BufReader::with_capacity(1 << 16, BodyReader::new(response, limit)));
+            self.reader = Some(BufReader::with_capacity(1 << 16, StreamReader::of_body(response, limit)));
         }
         self.reader.as_mut().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }

@@ -2,10 +2,12 @@
 
 mod daemon;
 mod http;
+mod ssh;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::protocol::transport::client::blocking_io::Transport;
+pub use ssh::SshError;
 
 use super::GitError;
 use super::remote::{Asker, Server};
@@ -43,19 +45,11 @@ impl Problem {
     }
 }
 
-/// Why an SSH server cannot be spoken to.
-#[derive(Debug, thiserror::Error)]
-pub enum SshError {
-    /// Not built in.
-    #[error("no ssh")]
-    None,
-}
-
 /// Connects. With HTTP nothing is sent yet.
 pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError> {
     match connecting.server.url.scheme {
         GitScheme::Http | GitScheme::Https => http::connect(connecting),
         GitScheme::Git => daemon::connect(connecting),
-        GitScheme::Ssh => Err(SshError::None.into()),
+        GitScheme::Ssh => ssh::connect(connecting),
     }
 }

@@ -69,6 +69,10 @@ impl Writer<'_> {
                 };
                 (input(Some(file), inputs), action)
             }
+            CopyInput::Git(repository) => {
+                let files = self.repository(&repository.value, step);
+                (input(Some(files), inputs), pb::FileActionCopy { src: "/".to_owned(), ..action })
+            }
             CopyInput::Inline { name, text } => {
                 let file = self.inline(name, text, 0o644);
                 (input(Some(file), inputs), pb::FileActionCopy { src: absolute(name), ..action })

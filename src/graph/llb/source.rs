@@ -7,6 +7,7 @@ use url::Url;
 
 use super::definition::{Output, platform_of};
 use super::{CONTEXT, LlbError, Writer};
+use crate::context::source::{GitScheme, GitSource};
 use crate::graph::{BaseRequest, BaseSource, Files, Step};
 use crate::layer::Digest;
 
@@ -58,6 +59,31 @@ impl Writer<'_> {
         }
         let output = self.definition.vertex(&[], source(url.to_owned(), attributes), &step.name, None);
         (output, name)
+    }
+
+    /// What a git repository has. The daemon asks for the login under the names that BuildKit's frontend gives it.
+    pub(super) fn repository(&mut self, git: &GitSource, step: &Step) -> Output {
+        let directory = git.subdirectory.as_ref().map(|path| path.to_string_lossy());
+        let fragment = match (git.reference.as_deref(), &directory) {
+            (None, None) => String::new(),
+            (reference, None) => format!("#{}", reference.unwrap_or_default()),
+            (reference, Some(directory)) => format!("#{}:{directory}", reference.unwrap_or_default()),
+        };
+        let identifier = format!("git://{}/{}{fragment}", git.url.host, git.url.path.trim_start_matches('/'));
+        let said = |name: &str| (name.to_owned(), "true".to_owned());
+        let mut attributes = BTreeMap::from([
+            ("git.fullurl".to_owned(), git.url.to_string()),
+            ("git.authtokensecret".to_owned(), "GIT_AUTH_TOKEN".to_owned()),
+            ("git.authheadersecret".to_owned(), "GIT_AUTH_HEADER".to_owned()),
+        ]);
+        attributes.extend(git.keep_git_dir.filter(|keep| *keep).map(|_| said("git.keepgitdir")));
+        attributes.extend((!git.submodules).then(|| said("git.skipsubmodules")));
+        attributes.extend(git.fetch_by_commit.then(|| said("git.fetchbycommit")));
+        attributes.extend(git.checksum.clone().map(|checksum| ("git.checksum".to_owned(), checksum)));
+        if git.url.scheme == GitScheme::Ssh {
+            attributes.insert("git.mountsshsock".to_owned(), "default".to_owned());
+        }
+        self.definition.vertex(&[], source(identifier, attributes), &step.name, None)
     }
 }
 

@@ -124,7 +124,9 @@ impl Planner<'_> {
             shown.push(pattern.value.clone());
             sources.push(match RemoteSource::of(&pattern.value) {
                 None => CopyInput::Files { from: copying.from.clone(), pattern },
-                Some(remote) if copying.keyword == "COPY" => return Err(refuse_remote(remote, &pattern)),
+                Some(remote) if copying.keyword == "COPY" => {
+                    return Err(refuse_remote(remote, &pattern).into());
+                }
                 Some(RemoteSource::Url) => {
                     let checksum = checksum.as_ref().map(digest).transpose()?;
                     CopyInput::Remote { url: pattern, checksum, unpack: copying.unpack_remote }

@@ -44,6 +44,7 @@ impl Planner<'_> {
             mounts,
             network: run.network,
             hostname: hostname(self.request.build_args),
+            platform: state.config.platform(),
         });
         let label = (state.index, first_line(&instruction.text));
         let step = self.push(operation, text.place(instruction.span), Some(label));

@@ -31,9 +31,10 @@ const HELD_BLOCKS: usize = 2;
 /// The most that can be asked of the compressor.
 const MAX_LEVEL: u8 = 9;
 
-/// What is chosen unless asked otherwise: 2 to 3 % larger than zlib's level 6, and a quarter faster than level 6
-/// of the compressor used here, which is 1 % larger.
-pub(super) const DEFAULT_LEVEL: u8 = 4;
+/// What is chosen unless asked otherwise. Measured on programs and on text, it makes 2 to 6 % less than Go's quickest level,
+/// which Kaniko uses, and 6 % more than Go's default, which BuildKit uses. Level 3 makes 3 to 5 % less and takes a quarter
+/// longer, level 4 another 2 % and another third.
+pub(super) const DEFAULT_LEVEL: u8 = 2;
 
 /// The header of RFC 1952: deflate, no name, time 0, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

@@ -193,8 +193,6 @@ fn mistakes_in_the_dockerfile() {
         ("", "Dockerfile"),
         ("FORM base\n", "Dockerfile:1:1"),
         ("FROM base\nCOPY\n", "Dockerfile:2:1"),
-        ("FROM base\nADD https://example.com/x.git /\n", "Dockerfile:2:5"),
-        ("FROM base\nADD https://example.com/x.git /\n", "not supported yet"),
         ("FROM base\nRUN --mount=type=secret,id=x,required true\n", "Dockerfile:2:"),
         ("FROM base\nCOPY --from=missing-stage a b\n", "missing-stage"),
         ("FROM base:\n", "Dockerfile:1:"),

@@ -191,13 +191,13 @@ fn git_dir_stays_if_wanted() {
     let (repositories, commits) = app();
     let server = WebServer::git(None, repositories.path(), None);
     let url = format!("{}/app.git", server.url());
+    let argument = Build::new("").source(&url).arg("--build-arg=BUILDKIT_CONTEXT_KEEP_GIT_DIR=1").image();
+    assert!(argument.below("all").contains(&".git/HEAD"));
     let kept = Build::new("").source(format!("{url}?keep-git-dir=true")).image();
-    assert_eq!(kept.text("all/.git/HEAD"), format!("{}\n", commits[1]));
+    assert_eq!(kept.text("all/.git/HEAD"), "ref: refs/heads/main\n");
+    assert_eq!(kept.text("all/.git/refs/heads/main"), format!("{}\n", commits[1]));
     let files = kept.below("all");
-    assert!(
-        files.contains(&".git/index".to_owned()) && files.contains(&".git/shallow".to_owned()),
-        "{files:?}"
-    );
+    assert!(files.contains(&".git/index") && files.contains(&".git/shallow"), "{files:?}");
 }
 
 /// `git daemon`, as long as the test runs.
@@ -268,7 +268,7 @@ fn add_of_a_repository() {
     assert_eq!(image.text("kept/.git/HEAD"), format!("{}\n", commits[0]));
     assert_eq!((image.text("both/file"), image.text("both/local")), ("dev\n".into(), "local\n".into()));
     assert_eq!((image.at("both/file").mode, image.at("both/file").owner), (0o700, (5, 6)));
-    assert!(!image.below("both").contains(&"sub".to_owned()));
+    assert!(!image.below("both").contains(&"sub"));
 }
 
 #[test]

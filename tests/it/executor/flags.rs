@@ -53,7 +53,7 @@ fn listed(table: &str, heading: &str) -> Vec<String> {
 fn no_flag_of_either_kaniko_is_missing() {
     let table = table();
     for (heading, wanted) in [
-        ("executor", [GOOGLE, FORK].concat()),
+        ("executor", [GOOGLE, FORK].join(" ")),
         ("executor push", PUSH.to_owned()),
         ("executor login", LOGIN.to_owned()),
         ("warmer", WARMER.to_owned()),
@@ -65,7 +65,7 @@ fn no_flag_of_either_kaniko_is_missing() {
     }
     let own: Vec<_> = listed(&table, "executor")
         .into_iter()
-        .filter(|name| ![GOOGLE, FORK].concat().split_whitespace().any(|known| known == name))
+        .filter(|name| ![GOOGLE, FORK].join(" ").split_whitespace().any(|known| known == name))
         .collect();
     assert_eq!(own, ["isolation"], "what only Cooper has is said to be so");
     let forks = |line: &&str| line.contains("| fork |");
@@ -88,7 +88,7 @@ fn every_flag_is_in_a_test() {
     for entry in std::fs::read_dir(directory).unwrap() {
         tests.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
     }
-    for flag in [GOOGLE, FORK, LOGIN, WARMER].concat().split_whitespace() {
+    for flag in [GOOGLE, FORK, LOGIN, WARMER].join(" ").split_whitespace() {
         let is_used =
             [" ", "=", "\"", "\\\""].iter().any(|after| tests.contains(&format!("\"--{flag}{after}")));
         assert!(is_used, "no test gives --{flag}");

@@ -90,6 +90,10 @@ fn what_makes_no_sense_is_told_in_kanikos_words() {
             &["--no-push", "--secret=id=a,src=/no/such/secret"],
             "cannot read the secret `a` from `/no/such/secret`",
         ),
+        (
+            &["--no-push", "--cache-repo=UPPER/case"],
+            "Error: cache flags invalid: --cache-repo: `UPPER/case` is not an image name",
+        ),
         (&["--no-push", "--target=nowhere"], "nowhere"),
     ] {
         fails(arguments, &[said]);

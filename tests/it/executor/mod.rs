@@ -124,7 +124,8 @@ impl Executor {
     fn built(self) -> Built {
         let executor = self.local();
         executor.run().success();
-        Built::read(&executor.at("layout"))
+        let built = Built::read(&executor.at("layout"));
+        Built { directory: Some(executor.directory), ..built }
     }
 
     /// The manifest that was pushed as `team/app:1`.
@@ -143,6 +144,9 @@ impl Executor {
 
 /// An image in a layout.
 struct Built {
+    /// What the layout is in, if it is nobody else's.
+    #[expect(dead_code, reason = "dropping it removes the layout")]
+    directory: Option<TempDir>,
     manifest: Value,
     config: Value,
     blobs: PathBuf,
@@ -160,7 +164,7 @@ impl Built {
         };
         let manifest = read(&index["manifests"][0]);
         let config = read(&manifest["config"]);
-        Self { manifest, config, blobs }
+        Self { directory: None, manifest, config, blobs }
     }
 
     fn layers(&self) -> &[Value] {

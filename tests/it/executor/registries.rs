@@ -1,7 +1,7 @@
 //! How registries are reached and who we are to them.
 
 use super::Executor;
-use crate::registry::{Effect, Fault, Registry};
+use crate::registry::Registry;
 use crate::support::{Outcome, Served};
 
 /// A build that pulls from one registry and pushes to another.
@@ -49,8 +49,8 @@ fn registries_can_be_named() {
 
 #[test]
 fn authorities_are_believed_and_certificates_shown() {
-    let to = Registry::start_tls();
-    let executor = between(&Registry::start(), to);
+    let from = Registry::start();
+    let executor = between(&from, Registry::start_tls());
     executor.registry.authority_pem(&executor.at("authority.pem"));
     let flag = format!(
         "--registry-certificate={}={}",
@@ -59,7 +59,7 @@ fn authorities_are_believed_and_certificates_shown() {
     );
     executor.args([flag]).run().success();
 
-    let executor = between(&Registry::start(), Registry::start_mutual_tls());
+    let executor = between(&from, Registry::start_mutual_tls());
     let host = executor.registry.host();
     executor.registry.authority_pem(&executor.at("authority.pem"));
     executor.registry.client_pem(&executor.at("cert.pem"), &executor.at("key.pem"));
@@ -74,7 +74,7 @@ fn authorities_are_believed_and_certificates_shown() {
     executor.args([own]).run().success();
 
     // The directory that Kaniko's image names, where users mount their own.
-    let executor = between(&Registry::start(), Registry::start_tls());
+    let executor = between(&from, Registry::start_tls());
     std::fs::create_dir(executor.at("certs")).unwrap();
     executor.registry.authority_pem(&executor.at("certs/additional-ca-cert-bundle.crt"));
     let directory = executor.at("certs").display().to_string();
@@ -190,14 +190,12 @@ fn logins_are_found_in_files_and_texts() {
 
 #[test]
 fn proxies_are_used() {
+    // It answers, as any registry that is asked for what it does not have.
     let proxy = Registry::start();
-    proxy.add_fault(Fault::on("GET", "", Effect::Status(404)).times(0));
-    Served::base().put(&proxy, "base", "1");
-    let executor = Executor::with(Registry::start(), "")
+    let executor = Executor::new("")
         .file("Dockerfile", "FROM registry.invalid.local/base:1\nLABEL a=b\n")
-        .local();
-    let url = format!("http://{}", proxy.host());
-    let executor = executor.args(["--insecure-registry=registry.invalid.local"]).env("HTTP_PROXY", url);
-    executor.run().success();
-    assert!(proxy.count("GET", "base/") > 0);
+        .local()
+        .env("HTTP_PROXY", format!("http://{}", proxy.host()));
+    executor.run().failure(1, &["the image registry.invalid.local/base:1 was not found"]);
+    assert!(proxy.count("GET", "http://registry.invalid.local/v2/base/manifests/1") > 0);
 }

@@ -47,7 +47,7 @@ pub(crate) static KANIKO_DIR: Flag =
     Flag::text("kaniko-dir", "Directory for what is only needed while building")
         .default("/kaniko")
         .variable("KANIKO_DIR", Variable::Default)
-        .note("the program stays where it is; `COOPER_STORE` names a store to keep instead");
+        .note("the program stays where it is. If it is not given, `COOPER_STORE` names the place");
 pub(crate) static TAR_PATH: Flag = Flag::text("tar-path", "Write an archive for `docker load` to this file");
 pub(crate) static SINGLE_SNAPSHOT: Flag =
     Flag::switch("single-snapshot", "Make one layer of all that the Dockerfile adds to the base");
@@ -64,7 +64,8 @@ pub(crate) static NO_PUSH_CACHE: Flag = Flag::switch("no-push-cache", "Do not pu
 pub(crate) static CACHE_REPO: Flag = Flag::text(
     "cache-repo",
     "Repository for the cache, or oci:DIRECTORY; `cache` below the first destination if not given",
-);
+)
+.accepted("not used yet, which is warned of: results are kept in the cache directory, or else in the Kaniko directory");
 pub(crate) static CACHE_DIR: Flag = Flag::text("cache-dir", "Directory of a local cache")
     .default("/cache")
     .better("with `--cache` it holds results of RUN and COPY too, not only what the warmer has put there");

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Gid, Pid, Uid};
+use rustix::process::{Gid, Pid, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::record;
 use super::users::Identity;
-use crate::exec::sandbox::RunSpec;
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure};
+use crate::exec::sandbox::{RunSpec, Ulimit};
 
 /// Where programs are looked for when the image does not say; Docker's value.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,6 +49,8 @@ pub(super) struct Command {
     cwd: PathBuf,
     identity: Identity,
     groups: bool,
+    capabilities: CapabilitySet,
+    ulimits: Vec<Ulimit>,
 }
 
 impl Command {
@@ -79,7 +81,13 @@ impl Command {
         let argv = spec.argv.iter().cloned().map(c_string).collect::<Result<_, _>>()?;
         let env =
             env.iter().map(|(name, value)| c_string(format!("{name}={value}"))).collect::<Result<_, _>>()?;
-        Ok(Self { program, candidates, argv, env, cwd, identity, groups })
+        let (capabilities, ulimits) = (CAPABILITIES, spec.ulimits.clone());
+        Ok(Self { program, candidates, argv, env, cwd, identity, groups, capabilities, ulimits })
+    }
+
+    /// The same without a capability.
+    pub(super) fn without(self, capability: CapabilitySet) -> Self {
+        Self { capabilities: self.capabilities.difference(capability), ..self }
     }
 
     /// Starts it; `null` is its standard input. An error of the start itself is reported, not left to its exit code.
@@ -111,6 +119,11 @@ impl Command {
         sys::reset_signals();
         rustix::process::chdir(&self.cwd).during(|| format!("enter `{}`", self.cwd.display()))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
+        for ulimit in &self.ulimits {
+            let Some((resource, current, maximum)) = ulimit.parts() else { continue };
+            rustix::process::setrlimit(resource, Rlimit { current, maximum })
+                .during(|| format!("set the limit `{ulimit}` (a hard limit can only be lowered)"))?;
+        }
         if let Some(submitter) = submitter {
             record::submit(submitter, &self.identity).during(|| "have system calls answered")?;
         }
@@ -136,7 +149,7 @@ impl Command {
             let capability = CapabilitySet::from_bits_retain(1 << bit);
             // The kernel knows no further ones.
             let Ok(bounded) = rustix::thread::capability_is_in_bounding_set(capability) else { break };
-            if bounded && !CAPABILITIES.contains(capability) {
+            if bounded && !self.capabilities.contains(capability) {
                 rustix::thread::remove_capability_from_bounding_set(capability)?;
             }
         }
@@ -151,7 +164,7 @@ impl Command {
         // Without a user namespace, the builder may have less.
         let own = rustix::thread::capabilities(None)?.permitted;
         let permitted = if remains_root || uid.is_root() {
-            CAPABILITIES.intersection(own)
+            self.capabilities.intersection(own)
         } else {
             CapabilitySet::empty()
         };
@@ -192,6 +205,9 @@ mod tests {
             network: crate::exec::sandbox::Network::Host,
             mounts: vec![],
             extra_hosts: vec![],
+            shm_size: None,
+            ulimits: vec![],
+            emulator: None,
         };
         let identity = Identity { uid: 0, gid: 0, groups: vec![], home: "/root".into() };
         let env = environment(&spec, &identity);

@@ -42,7 +42,7 @@ const MASKED_FILES: [&str; 5] =
 /// Directories that do so.
 const MASKED_DIRECTORIES: [&str; 4] = ["proc/acpi", "proc/asound", "proc/scsi", "sys/firmware"];
 
-/// Most bytes in `/dev/shm`; Docker's limit.
+/// Most bytes in `/dev/shm` if nobody says; Docker's limit.
 const SHM_SIZE: u64 = 64 << 20;
 
 /// Tries the mounts without which nothing works, at `scratch`.
@@ -67,7 +67,7 @@ pub(super) fn assemble(
     prepare: &mut dyn FnMut(usize) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let root = root.as_fd();
-    devices(root)?;
+    devices(root, spec.shm_size.unwrap_or(SHM_SIZE))?;
     processes(root)?;
     // What cannot be shown without being open to change is not shown.
     if let Ok(sys) = bind(Path::new("/sys"))
@@ -103,7 +103,7 @@ pub(super) fn enter(root: &OwnedFd) -> Result<(), Failure> {
     rustix::process::chdir("/").during(|| "enter `/`")
 }
 
-fn devices(root: BorrowedFd<'_>) -> Result<(), Failure> {
+fn devices(root: BorrowedFd<'_>, shm_size: u64) -> Result<(), Failure> {
     let dev = new_mount("tmpfs", &[("mode", "0755"), ("size", "65536k")]).during(|| "make `/dev`")?;
     put_at(&dev, root, "dev").during(|| "mount `/dev`")?;
     let dev = beneath::open_directory(root, Path::new("dev")).during(|| "open `/dev`")?;
@@ -133,7 +133,7 @@ fn devices(root: BorrowedFd<'_>) -> Result<(), Failure> {
     if let Ok(terminals) = terminals {
         put_at(&terminals, dev.as_fd(), "pts").during(|| "mount `/dev/pts`")?;
     }
-    let shared = new_mount("tmpfs", &[("mode", "1777"), ("size", &SHM_SIZE.to_string())])
+    let shared = new_mount("tmpfs", &[("mode", "1777"), ("size", &shm_size.to_string())])
         .during(|| "make `/dev/shm`")?;
     put_at(&shared, dev.as_fd(), "shm").during(|| "mount `/dev/shm`")?;
     // A convenience that few commands miss.

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
@@ -19,7 +19,7 @@ use super::stubs::{Shape, Stubs};
 use super::{enter_mounts, init, inline, overlay, root};
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure, Root, Run};
-use crate::exec::sandbox::{MountKind, Network, RunSpec};
+use crate::exec::sandbox::{Emulator, MountKind, Network, RunSpec};
 use crate::rootfs::owner::Ownership;
 use crate::rootfs::{beneath, diff};
 
@@ -45,6 +45,8 @@ pub(super) fn run(
     if run.spec.network == Network::None {
         sys::raise_loopback().during(|| "raise the loopback interface")?;
     }
+    // Closing it would take the registration back.
+    let _registered = run.spec.emulator.as_ref().and_then(register);
     let target = run.scratch.join("root");
     mount_root(&run.root, &target)?;
     // Nothing else is ever mounted in this namespace: through this descriptor the rootfs is seen bare.
@@ -56,6 +58,18 @@ pub(super) fn run(
     let ended = supervise(run, groups, recording, socket);
     stubs.clear().during(|| "remove what was made for mounts")?;
     ended
+}
+
+/// Registers an emulator for this user namespace. Without (before Linux 6.7) the node's own registrations count; if it
+/// has none either, the command's start tells.
+fn register(emulator: &Emulator) -> Option<OwnedFd> {
+    let formats = root::new_mount("binfmt_misc", &[]).ok()?;
+    let write = |flags: &str| -> io::Result<()> {
+        let file = rustix::fs::openat(&formats, "register", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        fs::File::from(file).write_all(emulator.registration(flags).as_bytes())
+    };
+    write("CF").or_else(|_| write("F")).ok()?;
+    Some(formats)
 }
 
 /// How many mount points every root has.

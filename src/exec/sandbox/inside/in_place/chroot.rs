@@ -16,7 +16,7 @@ use crate::exec::sandbox::inside::init::reap_until;
 use crate::exec::sandbox::inside::stubs::Shape;
 use crate::exec::sandbox::sys::{self, Fork};
 use crate::exec::sandbox::wire::{self, Answer, During as _, Failure, InPlace};
-use crate::exec::sandbox::{Exit, RunSpec};
+use crate::exec::sandbox::{Exit, Isolation, RunSpec};
 
 /// Devices that every command may expect: name, major and minor number.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -91,7 +91,9 @@ fn supervise(spec: &RunSpec, root: &OwnedFd, null: &File, socket: &UnixStream) -
     let (report, reporter) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(|| "make a pipe")?;
     let child = match sys::fork().during(|| "start a process")? {
         Fork::Child => {
-            let started = enter(root).during(|| "change the root").and_then(|()| start(spec, root, null));
+            let started = enter(root)
+                .during(|| "change the root")
+                .and_then(|()| start(spec, root, null, Isolation::Chroot));
             let answer = match started.and_then(|command| reap_until(command).during(|| "wait")) {
                 Ok(exit) => Answer::Exited(exit),
                 Err(failure) => Answer::Failed(failure),

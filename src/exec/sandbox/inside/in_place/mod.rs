@@ -32,6 +32,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, WaitStatus};
+use rustix::thread::CapabilitySet;
 use staying::Staying;
 use substitutes::{Substitutes, Thing};
 use swap::Swap;
@@ -118,7 +119,7 @@ fn swapped(order: &InPlace, stage: OwnedFd, socket: &UnixStream) -> Result<Exit,
         let mut mounts = Substitutes::new(copy(&root)?, aside);
         let memory = Memory::new();
         let exit = mount(&mut mounts, &memory, order, sources).and_then(|()| {
-            let started = start(&order.run.spec, &root, &null);
+            let started = start(&order.run.spec, &root, &null, order.isolation);
             let exit = started.and_then(|command| wait_for(command, socket));
             descendants::kill_all().during(|| "kill what the command has left behind")?;
             exit
@@ -186,6 +187,9 @@ fn mount(
                 Isolation::Chroot => memory::copy(file),
                 _ => memory.link(index, file),
             };
+            if file.is_secret && is_unsupported(&thing) {
+                return Err(Failure::SecretFile { target: target.display().to_string() });
+            }
             mounts.put(&target, Shape::File, thing.during(during)?).during(during)?;
             continue;
         }
@@ -219,8 +223,12 @@ fn mount(
     Ok(())
 }
 
+fn is_unsupported<T>(outcome: &io::Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| Errno::from_io_error(error) == Some(Errno::OPNOTSUPP))
+}
+
 /// Starts the command in the root that this process has.
-fn start(spec: &RunSpec, root: &OwnedFd, null: &File) -> Result<Pid, Failure> {
+fn start(spec: &RunSpec, root: &OwnedFd, null: &File, isolation: Isolation) -> Result<Pid, Failure> {
     let cwd = Path::new("/").join(&spec.cwd);
     DirBuilder::new()
         .recursive(true)
@@ -228,7 +236,13 @@ fn start(spec: &RunSpec, root: &OwnedFd, null: &File) -> Result<Pid, Failure> {
         .create(&cwd)
         .during(|| format!("make `{}`", cwd.display()))?;
     let identity = users::identify(root, &spec.user)?;
-    Command::new(spec, identity, true, cwd)?.spawn(null, None)
+    let command = Command::new(spec, identity, true, cwd)?;
+    let command = match isolation {
+        // Whoever may change the root once more gets out of it.
+        Isolation::Chroot => command.without(CapabilitySet::SYS_CHROOT),
+        _ => command,
+    };
+    command.spawn(null, None)
 }
 
 /// Waits for the end of the command, or of the builder. Reaps whoever ends meanwhile.
