@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo image test check lint fmt bench microbench fuzz clean-test-tools
+.PHONY: help demo image test check lint fmt bench microbench fuzz nightly clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fuzz: ## libFuzzer on every parser of foreign input, a minute for each
 		--target "$$triple" --target-dir "$$target"; \
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
 		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)
+
+nightly: ## what takes too long for every run: 1,000 pairs of cached and uncached builds
+	COOPER_SOUNDNESS_PAIRS=1000 $(CARGO) test --locked --test it cache::soundness:: -- --nocapture
 
 microbench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked

@@ -15,6 +15,7 @@
 //! events. The words used throughout are explained in `docs/design.md`.
 
 pub mod bench;
+pub mod cache;
 pub mod cancel;
 pub mod cli;
 pub mod context;

@@ -5,6 +5,7 @@
 //! ```
 
 mod bases;
+mod caches;
 mod check;
 mod error;
 mod export;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use check::{Checked, check};
 pub use error::BuildError;
 pub(crate) use error::error_line;
+use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 pub use llb::{LlbBuild, llb};
 
@@ -31,14 +33,14 @@ use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};
 use crate::event::Events;
 use crate::exec::{
-    Clock, FileSystem, ImageLayer, Layers, Runner, Solution, Solver, SolverSettings, StepFailure, Supplies,
-    squash,
+    CacheWriter, Clock, FileSystem, ImageLayer, Layers, Runner, Solutions, Solver, SolverSettings,
+    StepFailure, Supplies, squash,
 };
 use crate::graph::{Bases, Graph, HistoryItem, PlanRequest, Planned, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::{Compression, Digest};
-use crate::registry::{Credentials, Registries, Traffic};
-use crate::request::BuildRequest;
+use crate::registry::{Credentials, KnownPlaces, Registries, Traffic};
+use crate::request::{BuildRequest, Output};
 use crate::store::Store;
 use bases::Resolver;
 use image::{BuiltImage, Style, assemble};
@@ -81,7 +83,7 @@ pub struct Environment {
 struct PlatformBuild {
     graph: Arc<Graph>,
     bases: Arc<Bases>,
-    solutions: Vec<Solution>,
+    solutions: Solutions,
 }
 
 /// Runs a build.
@@ -90,19 +92,27 @@ pub async fn build(request: &BuildRequest, environment: Environment) -> Result<B
     let Environment { credentials, helper, events, cancel } = environment;
     let store = Arc::new(Store::open(&request.store)?);
     let registries = Registries::new(request.registry_settings(), credentials)?;
-    let layers = Layers::new(store, registries, events.clone(), request.encoding);
-    let cancelled = async {
+    let caches = caches::sources(request, &registries)?;
+    let layers = Layers::with_caches(store, registries, events.clone(), request.encoding, caches);
+    let known = KnownPlaces::default();
+    let writers = caches::writers(request, &layers, &known)?;
+    let cancelled = async || {
         // The async side of the switch: polled, because it may be thrown from a signal handler's thread.
         while !cancel.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let result = tokio::select! {
-        result = run(request, &layers, &events, &cancel, helper) => result,
-        () = cancelled => Err(BuildError::Cancelled),
+        result = run(request, &layers, &events, &cancel, helper, &writers, &known) => result,
+        () = cancelled() => Err(BuildError::Cancelled),
     };
     if result.is_ok() {
         return result;
+    }
+    // What was done before the failure is of use to the next attempt.
+    tokio::select! {
+        () = caches::finish(&writers, &[]) => {}
+        () = cancelled() => {}
     }
     // What a cancelled step says of its end is not the reason.
     let result = if cancel.is_cancelled() { Err(BuildError::Cancelled) } else { result };
@@ -118,6 +128,8 @@ async fn run(
     events: &Events,
     cancel: &Cancel,
     helper: PathBuf,
+    writers: &[CacheWriter],
+    known: &KnownPlaces,
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
     let access = Access::new(&supplies, SshPlaces::from_environment());
@@ -134,24 +146,27 @@ async fn run(
         clock,
         use_cache: request.use_cache,
         use_cached_runs: request.use_cached_runs,
-        oldest: request.max_cache_age.and_then(|age| clock.before(age)),
+        ages: caches::ages(request, clock),
         contexts: inputs.contexts()?,
         ignored_paths: request.ignored_paths.clone(),
         runner: Runner::new(request.isolation, helper, supplies, request.run.clone()),
+        cache_writers: writers.to_vec(),
+        explain: request.explain_cache,
         fetcher,
     });
-    let mut pushes = Pushes::begin(request, layers, events)?;
+    let mut pushes = Pushes::begin(request, layers, events, known)?;
     pushes.check().await?;
 
     let platforms = match request.platforms.as_slice() {
         [] => vec![Platform::host()],
         platforms => platforms.to_vec(),
     };
-    let mut images = Vec::new();
+    let (mut images, mut bases) = (Vec::new(), Vec::new());
     for platform in &platforms {
         let target = request.target.as_deref();
         let build = plan_platform(request, target, &inputs, &resolver, &solver, platform).await?;
-        pushes.follow(&build.graph, &build.solutions, request.single_layer);
+        expect_layers(request, layers, &build.solutions);
+        pushes.follow(&build.solutions, request.single_layer);
         let (image, squashed) = tokio::select! {
             image = finish_platform(request, &build, layers, clock) => image?,
             // What cannot be pushed need not be built.
@@ -159,9 +174,11 @@ async fn run(
         };
         pushes.send(&squashed);
         images.push(image);
+        bases.push(build.bases);
         for target in &request.further_targets {
             let build = plan_platform(request, Some(target), &inputs, &resolver, &solver, platform).await?;
-            build.solutions[build.graph.result.position()].clone().await?;
+            build.solutions.result.await?;
+            bases.push(build.bases);
         }
     }
     let image = image::combine(images, &platforms, request)?;
@@ -169,6 +186,8 @@ async fn run(
     pushes.complete(&image).await?;
     export::write(request, layers, events, &image).await?;
     let names = pushes.name(&image).await?;
+    solver.keep_digests();
+    caches::finish(writers, &bases).await;
     Ok(BuildResult {
         digest: image.descriptor.digest,
         descriptor: image.descriptor.clone(),
@@ -190,7 +209,7 @@ async fn plan_platform(
 ) -> Result<PlatformBuild, BuildError> {
     let (graph, bases) = plan_graph(request, target, inputs, resolver, platform).await?;
     let (graph, bases) = (Arc::new(graph), Arc::new(bases));
-    let solutions = solver.solve(&graph, &bases);
+    let solutions = solver.solve(&graph, &bases, &scope(request, target, platform)).await?;
     Ok(PlatformBuild { graph, bases, solutions })
 }
 
@@ -258,8 +277,7 @@ async fn finish_platform(
 ) -> Result<(BuiltImage, Vec<ImageLayer>), BuildError> {
     let graph = &build.graph;
     let chain = graph.chain(graph.result);
-    let waiting = chain.iter().map(|step| build.solutions[step.position()].clone());
-    let solved: Vec<Arc<FileSystem>> = try_join_all(waiting).await?;
+    let solved: Vec<Arc<FileSystem>> = build.solutions.result.clone().await?.chain();
     let format = request.image_format.unwrap_or_else(|| {
         let is_oci_only =
             !request.annotations.is_empty() || request.encoding.compression() == Compression::Zstd;
@@ -288,6 +306,27 @@ async fn finish_platform(
     }
     let own = squashed.own_layers().to_vec();
     Ok((assemble(&graph, &[chain[first], chain[last]], &[base, squashed], &style)?, own))
+}
+
+/// What the builds have in common whose steps are compared by `--explain-cache`.
+fn scope(request: &BuildRequest, target: Option<&str>, platform: &Platform) -> String {
+    let dockerfile = match &request.dockerfile {
+        crate::request::DockerfileSource::Text(_) => None,
+        named => Some(named),
+    };
+    format!("{:?} {dockerfile:?} {target:?} {platform}", request.context)
+}
+
+/// Says which layers are wanted here too, when the image does not only go to registries.
+fn expect_layers(request: &BuildRequest, layers: &Layers, solutions: &Solutions) {
+    if !request.single_layer && request.outputs.iter().all(|output| *output == Output::Push) {
+        return;
+    }
+    // What is known already is somewhere else, perhaps; new layers are here anyway.
+    let known = solutions.image.iter().map_while(|solution| solution.clone().now_or_never());
+    for known in known.filter_map(Result::ok) {
+        layers.expect(known.own_layers());
+    }
 }
 
 /// The format of the image that the result is based on; OCI if it is based on none.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::{CacheSource, CacheTarget};
 use crate::context::source::ContextOrigin;
 pub use crate::context::source::ContextSource;
 use crate::exec::sandbox::{IsolationChoice, RunSettings};
@@ -65,6 +66,12 @@ pub struct BuildRequest {
     pub use_cached_runs: bool,
     /// Results of earlier builds that are older than this are not used.
     pub max_cache_age: Option<Duration>,
+    /// `--cache-from`: where results are looked for that the store does not have.
+    pub cache_from: Vec<CacheSource>,
+    /// `--cache-to`: where results are put besides the store.
+    pub cache_to: Vec<CacheTarget>,
+    /// `--explain-cache`.
+    pub explain_cache: bool,
     /// `--isolation`.
     pub isolation: IsolationChoice,
     /// `--shm-size`, `--ulimit`, `--emulator`.
@@ -184,6 +191,9 @@ impl BuildRequest {
             use_cache: true,
             use_cached_runs: true,
             max_cache_age: None,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
+            explain_cache: false,
             isolation: IsolationChoice::Auto,
             run: RunSettings::default(),
             secrets: BTreeMap::new(),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::arguments::{certificate, dockerfile_source, key_value, named_context, source_date_epoch};
+use super::cache::CacheArguments;
 use super::mounts::MountArguments;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -57,6 +58,8 @@ pub(super) struct BuildArguments {
     /// Do every step anew
     #[arg(long)]
     no_cache: bool,
+    #[command(flatten)]
+    cache: CacheArguments,
     /// How the build is shown
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     pub(super) progress: Progress,
@@ -243,7 +246,11 @@ pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String
         tags: arguments.tags.clone(),
         outputs,
         image_format: arguments.image_format,
+        encoding: arguments.cache.compression()?,
         use_cache: !arguments.no_cache,
+        cache_from: arguments.cache.from(),
+        cache_to: arguments.cache.to(),
+        explain_cache: arguments.cache.explain(),
         isolation: arguments.isolation,
         run: arguments.mounts.run_settings(),
         secrets: arguments.mounts.secrets(),
@@ -252,7 +259,7 @@ pub(super) fn request(arguments: &BuildArguments) -> Result<BuildRequest, String
         offline: arguments.offline,
         registries: registries(arguments),
         context,
-        ..BuildRequest::new(PathBuf::new(), store(arguments)?)
+        ..BuildRequest::new(PathBuf::new(), store(arguments.store.as_ref())?)
     })
 }
 
@@ -270,8 +277,9 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
     }
 }
 
-fn store(arguments: &BuildArguments) -> Result<PathBuf, String> {
-    if let Some(store) = &arguments.store {
+/// The store that was named, or the usual place.
+pub(super) fn store(named: Option<&PathBuf>) -> Result<PathBuf, String> {
+    if let Some(store) = named {
         return Ok(store.clone());
     }
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -333,7 +341,7 @@ pub(super) fn complain(text: &str) {
     say(&mut anstream::stderr(), text);
 }
 
-fn say(output: &mut impl io::Write, text: &str) {
+pub(super) fn say(output: &mut impl io::Write, text: &str) {
     // Nobody may be reading any more; the exit code tells all the same.
     let _ = writeln!(output, "{text}");
 }

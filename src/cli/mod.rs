@@ -3,6 +3,7 @@
 mod arguments;
 mod bench;
 mod build;
+mod cache;
 mod check;
 mod executor;
 mod llb;
@@ -10,6 +11,7 @@ mod mounts;
 mod output;
 mod progress;
 mod registry;
+mod store;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Look for mistakes in a Dockerfile, without running or fetching anything
     Check(check::CheckArguments),
+    /// See and prune what is kept between builds
+    Store(store::StoreArguments),
     /// Write a build as BuildKit LLB, for `buildctl build`
     Llb(Box<llb::LlbArguments>),
     /// Measure Cooper beside other builders
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Warmer { arguments } => executor::main(executor::Program::Warmer, &texts(&arguments)),
         Command::Build(arguments) => build::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Llb(arguments) => llb::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),

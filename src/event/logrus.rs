@@ -230,6 +230,9 @@ impl<L: Write + Send, O: Write + Send, E: Write + Send> Reporter for LogrusRepor
                 let text = anstream::adapter::strip_str(text).to_string();
                 self.log.log(LogLevel::Warning, text.trim_end());
             }
+            EventKind::Explained { name, answer, place, changes } => {
+                self.info(&printable(&super::explained::line(name, *answer, place.as_deref(), changes)));
+            }
             EventKind::Begun { id, name, subject, .. } => {
                 match subject {
                     Subject::Base { image, registry } => {

@@ -3,6 +3,7 @@
 //! The pipeline reports [`BuildEvent`]s; a [`Reporter`] shows them: as bars on a terminal, as plain lines, as
 //! JSON lines, or not at all. Everything that takes time is an *activity*, opened with [`Events::begin`].
 
+mod explained;
 mod json;
 mod logrus;
 mod plain;
@@ -83,6 +84,17 @@ pub enum EventKind {
         /// The line, without its end; bytes that are not UTF-8 are replaced.
         line: String,
     },
+    /// Why a step is carried out, or not; with `--explain-cache` only.
+    Explained {
+        /// The step.
+        name: String,
+        /// What the caches know of it.
+        answer: CacheAnswer,
+        /// Where its result was found: `store`, or a cache.
+        place: Option<String>,
+        /// What has changed since the last build.
+        changes: Vec<CacheChange>,
+    },
     /// An activity ended.
     Ended {
         /// The activity.
@@ -142,6 +154,37 @@ pub enum ActivityKind {
     Push,
     /// Writing an image elsewhere.
     Export,
+}
+
+/// What the caches know of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheAnswer {
+    /// Its result.
+    Hit,
+    /// Its result: something changed, but to no effect on what the step begins with.
+    HitByInputs,
+    /// Nothing, because something changed.
+    Miss,
+    /// Nothing, and what the step is made from is known only when it is carried out.
+    MissByInputs,
+    /// Nothing: no build here had this step.
+    NotSeenBefore,
+    /// Nothing any more, or not in time: an earlier build had the same step.
+    NotKept,
+    /// They were not asked: `--no-cache`.
+    NotAsked,
+    /// The result of a later step is known, so nobody needs this one's.
+    Unneeded,
+}
+
+/// Something a step is made from that has changed since the last build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CacheChange {
+    /// What: a file's path, a variable, the command.
+    pub what: String,
+    /// How: `changed`, `added` or `gone`.
+    pub how: &'static str,
 }
 
 /// Where a RUN printed a line.
@@ -225,6 +268,17 @@ impl Events {
     /// Warns.
     pub fn warn(&self, text: impl Into<String>) {
         self.report(EventKind::Warning { text: text.into() });
+    }
+
+    /// Says why a step is carried out, or not.
+    pub fn explain(
+        &self,
+        name: String,
+        answer: CacheAnswer,
+        place: Option<String>,
+        changes: Vec<CacheChange>,
+    ) {
+        self.report(EventKind::Explained { name, answer, place, changes });
     }
 
     /// Opens an activity. It ends with [`Activity::done`] and the like; dropped before, it was stopped.

@@ -58,6 +58,10 @@ impl<W: Write> State<W> {
             EventKind::Started { .. } => Ok(()),
             EventKind::Note { text } => self.line(None, &format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(None, text),
+            EventKind::Explained { name, answer, place, changes } => {
+                let text = super::explained::line(name, *answer, place.as_deref(), changes);
+                self.line(None, &format!("{DIM}{}{DIM:#}", printable(&text)))
+            }
             EventKind::Begun { id, activity, name, .. } => {
                 let (activity, name) = (*activity, printable(name));
                 let title = format!("{BOLD}{name}{BOLD:#}");

@@ -83,6 +83,10 @@ impl Reporter for TerminalReporter {
             EventKind::Started { .. } => {}
             EventKind::Note { text } => self.line(&format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(text),
+            EventKind::Explained { name, answer, place, changes } => {
+                let text = super::explained::line(name, *answer, place.as_deref(), changes);
+                self.line(&format!("{DIM}{}{DIM:#}", printable(&text)));
+            }
             EventKind::Begun { id, activity, name, .. } => {
                 let (activity, name) = (*activity, printable(name));
                 let bar = self.screen.add(ProgressBar::new_spinner().with_style(spinner()));

@@ -2,23 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::contents::Contents;
 use super::copy::{self, Archive, Arrangement, CopyError, CopyRules, Selected};
+use super::definition::copy_flags;
 use super::error::StepError;
 use super::git_source::{CheckedOut, GitFiles, GitSourceError};
 use super::layers::ImageLayer;
 use super::left_out;
 use super::result::FileSystem;
-use super::solve::{Solver, input};
+use super::solve::{Solver, Work, input};
 use super::writing::NewLayer;
+use crate::context::Context;
 use crate::context::ignore::Ignore;
-use crate::context::{Context, ContextError};
 use crate::dockerfile::Span;
 use crate::git::GitError;
-use crate::graph::{CopyInput, CopyStep, Files, KeyWriter, Step, StepId};
-use crate::layer::{DiffId, Digest, Hasher, Metadata, TarWriter};
+use crate::graph::{CopyInput, CopyStep, Files, KeyWriter, StepId};
+use crate::layer::{DiffId, Digest, Metadata, TarWriter};
 use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node, Owner, Tree, walk_into};
 
 /// What the sources of a COPY, or a mount's, turned out to be.
@@ -45,14 +46,14 @@ struct Source {
 impl Solver {
     pub(super) fn copy(
         &self,
-        step: &Step,
+        work: Work<'_>,
         copy: &CopyStep,
         inputs: &BTreeMap<StepId, Arc<FileSystem>>,
     ) -> Result<Arc<FileSystem>, StepError> {
         let below = input(inputs, copy.parent);
         let selection = self.select(copy, inputs)?;
         let key = self.copy_key(copy, below, &selection)?;
-        self.layer_on(step, below, key, |below, _| self.make_copy(copy, below, &selection))
+        self.layer_on(work, below, key, |below, _| self.make_copy(copy, below, &selection))
     }
 
     /// Makes the layer of a COPY or ADD.
@@ -255,24 +256,16 @@ impl Solver {
         found.ok_or_else(|| StepError::NoContext { name: name.cloned().unwrap_or_default() })
     }
 
-    fn copy_key(
+    /// The key of a COPY by what its inputs came to.
+    pub(super) fn copy_key(
         &self,
         copy: &CopyStep,
         below: &Arc<FileSystem>,
         selection: &Selection,
     ) -> Result<Digest, StepError> {
-        let mut key = KeyWriter::new("copy");
-        // What `--link` makes does not depend on what is below, except for the names of owners.
-        let depends = !copy.link || copy.owner.is_some();
-        key.optional(depends.then(|| *below.key().as_bytes()));
-        key.field(copy.destination.as_os_str().as_encoded_bytes());
-        key.number(u64::from(copy.into_directory))
-            .number(u64::from(copy.parents))
-            .number(u64::from(copy.link));
-        key.optional(copy.owner.as_ref().map(|owner| &owner.value));
-        key.optional(copy.mode.as_ref().map(|mode| format!("{mode:?}")));
-        key.list(copy.exclude.iter().map(|pattern| &pattern.value));
-        self.settings().clock.write_to(&mut key);
+        let mut key = KeyWriter::new("copy by results");
+        key.optional(copy.depends_on_parent().then(|| *below.identity().as_bytes()));
+        key.digest(copy_flags(copy)).digest(self.form());
         for source in &selection.sources {
             if let Some(git) = &source.git {
                 git.write_to(&mut key);
@@ -280,12 +273,7 @@ impl Solver {
             }
             key.number(u64::from(source.unpack)).number(source.files.len() as u64);
             for file in &source.files {
-                key.field(file.path.as_os_str().as_encoded_bytes()).number(u64::from(file.is_pivot));
-                key.number(file.parents.len() as u64);
-                for (name, metadata) in &file.parents {
-                    key.field(name.as_encoded_bytes());
-                    write_metadata(&mut key, metadata);
-                }
+                file.write_names(&mut key);
                 self.write_all(&mut key, &file.node, selection)?;
             }
         }
@@ -312,7 +300,12 @@ impl Solver {
     }
 
     /// Adds what a node is, but for its times.
-    fn write_node(&self, key: &mut KeyWriter, node: &Node, selection: &Selection) -> Result<(), StepError> {
+    pub(super) fn write_node(
+        &self,
+        key: &mut KeyWriter,
+        node: &Node,
+        selection: &Selection,
+    ) -> Result<(), StepError> {
         write_metadata(key, node.metadata());
         let Node::Leaf(leaf) = node else {
             key.field("directory");
@@ -332,43 +325,36 @@ impl Solver {
                 key.field("fifo");
             }
             LeafKind::File(content) => {
-                key.field("file").number(content.size);
-                match &content.source {
-                    ContentSource::Inline(bytes) => key.digest(Digest::of(bytes)),
-                    ContentSource::Layer { diff_id, offset } => key.digest(diff_id.0).number(*offset),
-                    ContentSource::Context(path) => key.digest(self.digest_of(path, selection)?),
-                    ContentSource::Blob(digest) => key.digest(*digest),
+                key.number(content.size);
+                let digest = match &content.source {
+                    ContentSource::Inline(bytes) => Digest::of(bytes),
+                    ContentSource::Layer { diff_id, offset } => {
+                        let known = self.settings().layers.content_digest(*diff_id, *offset);
+                        let Some(digest) = known else {
+                            // A file of a base image: the same as long as that is the same.
+                            key.field("member").digest(diff_id.0).number(*offset);
+                            return Ok(());
+                        };
+                        digest
+                    }
+                    ContentSource::Context(path) => self.digest_of(path, selection)?,
+                    ContentSource::Blob(digest) => *digest,
                     // Where such files are is found by a commit, and their key is that commit.
-                    ContentSource::Directory { path, .. } => key.field(path.as_os_str().as_encoded_bytes()),
+                    ContentSource::Directory { path, .. } => {
+                        key.field("directory").field(path.as_os_str().as_encoded_bytes());
+                        return Ok(());
+                    }
                 };
+                key.field("file").digest(digest);
             }
         }
         Ok(())
     }
 
-    /// The digest of a file of the context; every file is read for it once per build.
+    /// The digest of a file of the context.
     fn digest_of(&self, path: &Path, selection: &Selection) -> Result<Digest, StepError> {
-        let known = (selection.context_name.clone(), path.to_owned());
-        let digests = || self.digests().lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(digest) = digests().get(&known) {
-            return Ok(*digest);
-        }
-        let _span = tracing::info_span!("digest").entered();
         let context = self.context(selection.context_name.as_ref())?;
-        let mut file = context.open(path)?;
-        let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            let count = std::io::Read::read(&mut file, &mut buffer)
-                .map_err(|source| ContextError::Read { path: path.to_owned(), source })?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-        }
-        let digest = hasher.finish();
-        digests().insert(known, digest);
-        Ok(digest)
+        Ok(self.digests().digest(context, path)?)
     }
 
     /// Writes a layer.
@@ -414,6 +400,25 @@ fn exclusions(copy: &CopyStep) -> Result<Ignore, StepError> {
         reason: error.to_string(),
         span,
     })
+}
+
+impl CopyStep {
+    /// Whether the layer depends on what is below: with `--link` only the names of owners do.
+    pub(super) fn depends_on_parent(&self) -> bool {
+        !self.link || self.owner.is_some()
+    }
+}
+
+impl Selected {
+    /// Adds where the files are, and what is made again of the directories above them.
+    pub(super) fn write_names(&self, key: &mut KeyWriter) {
+        key.field(self.path.as_os_str().as_encoded_bytes()).number(u64::from(self.is_pivot));
+        key.number(self.parents.len() as u64);
+        for (name, metadata) in &self.parents {
+            key.field(name.as_encoded_bytes());
+            write_metadata(key, metadata);
+        }
+    }
 }
 
 fn write_metadata(key: &mut KeyWriter, metadata: &Metadata) {

@@ -63,6 +63,14 @@ impl Slot {
         Some(Claim { slot: Arc::clone(self) })
     }
 
+    /// The index, if it is known by now.
+    pub(super) fn known(&self) -> Option<Arc<LayerIndex>> {
+        match &*self.state() {
+            State::Known(index) => Some(Arc::clone(index)),
+            State::Unknown | State::Underway => None,
+        }
+    }
+
     /// Fills the slot if it is empty.
     pub(super) fn fill(&self, index: LayerIndex) {
         let mut state = self.state();

@@ -1,6 +1,6 @@
 //! Layers and their blobs, wherever they are, as something to read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,12 @@ use futures_util::StreamExt as _;
 
 use super::index_slot::{Asked, Claim, Slot};
 use super::listing::Listing;
+use crate::cache::{CacheError, CachePlace, CachedLayer, Entries};
 use crate::event::{ActivityKind, Events};
-use crate::image::{ImageRef, Layer, RepoName};
+use crate::image::{Descriptor, ImageRef, Layer, RepoName};
 use crate::layer::{
-    Compression, DiffId, Digest, Encoding, Hashing, LayerIndex, LayerTypeError, TarError, decompress_ahead,
+    Compression, DiffId, Digest, Encoding, FileDigests, Hashing, LayerIndex, LayerTypeError, TarError,
+    decompress_ahead,
 };
 use crate::registry::{Registries, RegistryError, SettingsError};
 use crate::store::{Incoming, Store, StoreError};
@@ -35,6 +37,15 @@ pub enum Origin {
     Registry(RepoName),
     /// In an OCI image layout.
     Layout(PathBuf),
+}
+
+impl From<&CachePlace> for Origin {
+    fn from(place: &CachePlace) -> Self {
+        match place {
+            CachePlace::Registry(name) => Self::Registry(name.clone()),
+            CachePlace::Layout(path) => Self::Layout(path.clone()),
+        }
+    }
 }
 
 /// Why a layer cannot be read.
@@ -106,8 +117,26 @@ struct Shared {
     events: Events,
     encoding: Encoding,
     runtime: tokio::runtime::Handle,
+    /// Where lists of layers may be found that the store does not have.
+    caches: Vec<Entries>,
     arriving: Mutex<HashMap<Digest, Arc<Incoming>>>,
+    /// Blobs that will be read here, whatever else becomes of them.
+    wanted: Mutex<HashSet<Digest>>,
     indexes: Mutex<HashMap<DiffId, Arc<Slot>>>,
+    /// Lists that caches have.
+    offered: Mutex<HashMap<DiffId, (Entries, Descriptor)>>,
+    /// Lists that came from a cache: believed in this build, and not kept for others.
+    borrowed: Mutex<HashSet<DiffId>>,
+}
+
+/// Where a blob can be read.
+pub(super) enum BlobPlace {
+    /// In this file.
+    File(PathBuf),
+    /// On its way into the store.
+    Arriving(Arc<Incoming>),
+    /// In this repository only, and it need not come here.
+    Elsewhere(RepoName),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -118,6 +147,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Layers {
     /// The layers of a build that runs in the current tokio runtime. Those that are made get this encoding.
     pub fn new(store: Arc<Store>, registries: Registries, events: Events, encoding: Encoding) -> Self {
+        Self::with_caches(store, registries, events, encoding, Vec::new())
+    }
+
+    /// The same; `caches` are asked for what layers list.
+    pub fn with_caches(
+        store: Arc<Store>,
+        registries: Registries,
+        events: Events,
+        encoding: Encoding,
+        caches: Vec<Entries>,
+    ) -> Self {
         let runtime = tokio::runtime::Handle::current();
         let shared = Shared {
             store,
@@ -125,15 +165,14 @@ impl Layers {
             events,
             encoding,
             runtime,
+            caches,
             arriving: Mutex::default(),
+            wanted: Mutex::default(),
             indexes: Mutex::default(),
+            offered: Mutex::default(),
+            borrowed: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
-    }
-
-    /// How layers that are made are compressed.
-    pub(super) fn encoding(&self) -> Encoding {
-        self.shared.encoding
     }
 
     /// The store behind.
@@ -144,6 +183,55 @@ impl Layers {
     /// The registries behind.
     pub fn registries(&self) -> &Registries {
         &self.shared.registries
+    }
+
+    /// How new layers are compressed.
+    pub fn encoding(&self) -> Encoding {
+        self.shared.encoding
+    }
+
+    /// The caches that are asked, in order.
+    pub(super) fn caches(&self) -> &[Entries] {
+        &self.shared.caches
+    }
+
+    /// The runtime behind all that is not blocking.
+    pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.shared.runtime
+    }
+
+    /// Says that blobs will be read here, so that one that is sent elsewhere first is kept on the way.
+    pub(crate) fn expect<'a>(&self, layers: impl IntoIterator<Item = &'a ImageLayer>) {
+        lock(&self.shared.wanted).extend(layers.into_iter().map(|layer| layer.layer.descriptor.digest));
+    }
+
+    /// Where the bytes of a blob can be had for sending them on.
+    pub(super) fn locate(&self, layer: &ImageLayer) -> Result<BlobPlace, LayerError> {
+        let descriptor = &layer.layer.descriptor;
+        let arriving = |digest| lock(&self.shared.arriving).get(&digest).cloned();
+        if let Some(incoming) = arriving(descriptor.digest) {
+            return Ok(BlobPlace::Arriving(incoming));
+        }
+        if self.shared.store.use_blob(descriptor)? {
+            return Ok(BlobPlace::File(self.shared.store.blob_path(descriptor.digest)));
+        }
+        match &layer.origin {
+            Origin::Registry(name) if !lock(&self.shared.wanted).contains(&descriptor.digest) => {
+                Ok(BlobPlace::Elsewhere(name.clone()))
+            }
+            _ => {
+                drop(self.open_blob(layer)?);
+                Ok(match arriving(descriptor.digest) {
+                    Some(incoming) => BlobPlace::Arriving(incoming),
+                    None => BlobPlace::File(self.shared.store.blob_path(descriptor.digest)),
+                })
+            }
+        }
+    }
+
+    /// Where events go.
+    pub(super) fn events(&self) -> &Events {
+        &self.shared.events
     }
 
     /// Ends all that is on its way, with an error for those who wait for it, and throws away what is half-written.
@@ -162,7 +250,7 @@ impl Layers {
         if let Some(incoming) = arriving.get(&descriptor.digest) {
             return Ok(Box::new(incoming.follow()?));
         }
-        if self.shared.store.has_blob(descriptor) {
+        if self.shared.store.use_blob(descriptor)? {
             return Ok(Box::new(self.shared.store.open_blob(descriptor.digest)?));
         }
         let incoming = self.shared.store.receive_blob(descriptor)?;
@@ -191,7 +279,7 @@ impl Layers {
     /// Waits until the store has the blob. Blocks.
     pub fn complete_blob(&self, layer: &ImageLayer) -> Result<PathBuf, LayerError> {
         let descriptor = &layer.layer.descriptor;
-        if !self.shared.store.has_blob(descriptor) {
+        if !self.shared.store.use_blob(descriptor)? {
             let read = |source| LayerError::Read { digest: descriptor.digest, source };
             io::copy(&mut self.open_blob(layer)?, &mut io::sink()).map_err(read)?;
         }
@@ -290,20 +378,97 @@ impl Layers {
         Ok(Verified { tar: Some(Hashing::new(Box::new(tar))), expected: layer.layer.diff_id })
     }
 
-    /// What the layer lists: from memory, from the store, or by reading the layer once. Blocks.
+    /// What the layer lists: from memory, from the store, from a cache, or by reading the layer once. Blocks.
     pub fn index(&self, layer: &ImageLayer) -> Result<Arc<LayerIndex>, LayerError> {
-        let claim = match self.slot(layer.layer.diff_id).ask() {
+        let diff_id = layer.layer.diff_id;
+        let claim = match self.slot(diff_id).ask() {
             Asked::Known(index) => return Ok(index),
             Asked::Claimed(claim) => claim,
         };
-        if let Some(found) = self.shared.store.layer_index(layer.layer.diff_id)? {
+        if let Some(found) = self.shared.store.layer_index(diff_id)? {
+            return Ok(claim.fulfil(found));
+        }
+        if let Some(found) = self.borrow_index(layer)? {
+            lock(&self.shared.borrowed).insert(diff_id);
             return Ok(claim.fulfil(found));
         }
         let tar = self.open_verified(layer)?;
         let digest = layer.layer.descriptor.digest;
         let read = LayerIndex::read(tar).map_err(|source| LayerError::Tar { digest, source })?;
-        self.shared.store.keep_layer_index(layer.layer.diff_id, &read)?;
+        self.shared.store.keep_layer_index(diff_id, &read)?;
         Ok(claim.fulfil(read))
+    }
+
+    /// What a cache says that the layer lists, unless the layer itself is at hand.
+    fn borrow_index(&self, layer: &ImageLayer) -> Result<Option<LayerIndex>, LayerError> {
+        let Layer { diff_id, descriptor } = &layer.layer;
+        let is_here = self.shared.store.use_blob(descriptor)?
+            || lock(&self.shared.arriving).contains_key(&descriptor.digest);
+        if is_here {
+            return Ok(None);
+        }
+        let offered = lock(&self.shared.offered).get(diff_id).cloned();
+        let found = self.shared.runtime.block_on(async {
+            if let Some((cache, blob)) = offered {
+                match cache.index(&blob).await {
+                    Ok(index) => return Some(index),
+                    Err(error) => self.complain_about(&cache, &error),
+                }
+            }
+            for cache in self.shared.caches.iter().filter(|cache| !cache.is_given_up()) {
+                match cache.tree(*diff_id).await {
+                    Ok(None) => {}
+                    Ok(found) => return found,
+                    Err(error) => self.complain_about(cache, &error),
+                }
+            }
+            None
+        });
+        Ok(found)
+    }
+
+    /// Says what is wrong with a cache. One that does not answer is not asked again.
+    pub(super) fn complain_about(&self, cache: &Entries, error: &CacheError) {
+        let is_news = match error {
+            CacheError::Registry { source, .. } if source.is_not_found() => true,
+            CacheError::Registry { .. } | CacheError::Layout { .. } => cache.give_up(),
+            _ => true,
+        };
+        if is_news {
+            self.shared.events.warn(crate::pipeline::describe(error));
+        }
+    }
+
+    /// Notes where lists of the layers of a cached step can be had.
+    pub(super) fn offer<'a>(&self, cache: &Entries, layers: impl IntoIterator<Item = &'a CachedLayer>) {
+        let mut offered = lock(&self.shared.offered);
+        for layer in layers {
+            if let Some(index) = &layer.index {
+                offered.entry(layer.layer.diff_id).or_insert_with(|| (cache.clone(), index.clone()));
+            }
+        }
+    }
+
+    /// The blob with what the layer lists, if this cache has offered it.
+    pub(super) fn offered_by(&self, place: &CachePlace, diff_id: DiffId) -> Option<Descriptor> {
+        let offered = lock(&self.shared.offered);
+        offered.get(&diff_id).filter(|(cache, _)| cache.place() == place).map(|(_, blob)| blob.clone())
+    }
+
+    /// What the layer lists, if that is known at first hand.
+    pub(super) fn known_index(&self, diff_id: DiffId) -> Result<Option<Arc<LayerIndex>>, StoreError> {
+        if lock(&self.shared.borrowed).contains(&diff_id) {
+            return Ok(None);
+        }
+        if let Some(index) = self.slot(diff_id).known() {
+            return Ok(Some(index));
+        }
+        Ok(self.shared.store.layer_index(diff_id)?.map(Arc::new))
+    }
+
+    /// The digest of a file in a layer that was listed before, if its list has digests.
+    pub(super) fn content_digest(&self, diff_id: DiffId, offset: u64) -> Option<Digest> {
+        self.slot(diff_id).known()?.digests.get(&offset).copied()
     }
 
     /// Remembers what a layer lists that was just made.
@@ -380,7 +545,7 @@ struct Indexing {
 
 impl Indexing {
     fn new(tar: Verified, layers: Layers, diff_id: DiffId, claim: Claim) -> Self {
-        Self { tar, layers, diff_id, listing: Some((claim, Listing::begin())) }
+        Self { tar, layers, diff_id, listing: Some((claim, Listing::begin(FileDigests::Omitted))) }
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::layer::{LayerIndex, TarError};
+use crate::layer::{FileDigests, LayerIndex, TarError};
 
 /// How many blocks of the tar may be ahead of who lists it.
 const BLOCKS_AHEAD: usize = 16;
@@ -17,10 +17,10 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn begin() -> Self {
+    pub(super) fn begin(digests: FileDigests) -> Self {
         let (blocks, receiver) = sync_channel(BLOCKS_AHEAD);
-        let thread =
-            std::thread::spawn(move || LayerIndex::read(Blocks { receiver, block: Vec::new(), at: 0 }));
+        let blocks_of_tar = Blocks { receiver, block: Vec::new(), at: 0 };
+        let thread = std::thread::spawn(move || LayerIndex::read_with(blocks_of_tar, digests));
         Self { blocks, thread }
     }
 

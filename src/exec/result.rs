@@ -3,27 +3,17 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
-use crate::image::{Layer, Time};
+use crate::graph::KeyWriter;
+use crate::image::Time;
 use crate::layer::{DiffId, Digest};
 use crate::rootfs::Tree;
-
-/// What the store keeps of a step that was carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepRecord {
-    /// The layer it made.
-    pub layer: Layer,
-    /// When.
-    pub created: Time,
-}
 
 /// The file system after a step.
 #[derive(Debug)]
 pub struct FileSystem {
-    key: Digest,
+    identity: Digest,
     below: Option<Arc<FileSystem>>,
     own: Vec<ImageLayer>,
     created: Option<Time>,
@@ -32,18 +22,26 @@ pub struct FileSystem {
 
 impl FileSystem {
     /// An image's, or nothing at all.
-    pub(super) fn base(key: Digest, layers: Vec<ImageLayer>) -> Self {
-        Self { key, below: None, own: layers, created: None, tree: Mutex::default() }
+    pub(super) fn base(layers: Vec<ImageLayer>) -> Self {
+        let identity = layers.iter().fold(KeyWriter::new("nothing").finish(), with_layer);
+        Self { identity, below: None, own: layers, created: None, tree: Mutex::default() }
     }
 
     /// The one `below` with a layer on top.
-    pub(super) fn on_top(below: Arc<Self>, key: Digest, layer: ImageLayer, created: Time) -> Self {
-        Self { key, below: Some(below), own: vec![layer], created: Some(created), tree: Mutex::default() }
+    pub(super) fn on_top(below: Arc<Self>, layer: ImageLayer, created: Time) -> Self {
+        let identity = with_layer(below.identity, &layer);
+        Self {
+            identity,
+            below: Some(below),
+            own: vec![layer],
+            created: Some(created),
+            tree: Mutex::default(),
+        }
     }
 
-    /// The key of the step that yields it.
-    pub fn key(&self) -> Digest {
-        self.key
+    /// Stands for everything that is in it: the same layers in the same order, however they came about.
+    pub fn identity(&self) -> Digest {
+        self.identity
     }
 
     /// When its topmost layer was made, if a build made it.
@@ -54,6 +52,32 @@ impl FileSystem {
     /// The layers that its step added: one, or all those of a base.
     pub fn own_layers(&self) -> &[ImageLayer] {
         &self.own
+    }
+
+    /// This and everything below it, the base first.
+    pub fn chain(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        let mut chain = vec![Arc::clone(self)];
+        let mut at = self;
+        while let Some(below) = &at.below {
+            chain.push(Arc::clone(below));
+            at = below;
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The layers above the base, lowest first, and when each was made.
+    pub fn made(&self) -> Vec<(ImageLayer, Time)> {
+        let mut made = Vec::new();
+        let mut at = Some(self);
+        while let Some(here) = at {
+            if let Some(created) = here.created {
+                made.extend(here.own.iter().map(|layer| (layer.clone(), created)));
+            }
+            at = here.below.as_deref();
+        }
+        made.reverse();
+        made
     }
 
     /// All layers, lowest first.
@@ -85,6 +109,12 @@ impl FileSystem {
         }
         Ok(known.insert(tree).clone())
     }
+}
+
+fn with_layer(below: Digest, layer: &ImageLayer) -> Digest {
+    let mut key = KeyWriter::new("layer on top");
+    key.digest(below).digest(layer.layer.diff_id.0);
+    key.finish()
 }
 
 /// How many layers are listed at the same time.

@@ -13,11 +13,11 @@ use super::sandbox::{
     Emulator, Exit, InlineFile, Isolation, IsolationChoice, LayerSource, Mount, MountKind,
     Network as SandboxNetwork, OutputStream, Rootfs, RunSettings, RunSpec, Sandbox, SandboxError, is_foreign,
 };
-use super::solve::{Clock, SolverSettings};
+use super::solve::SolverSettings;
 use super::writing::NewLayer;
 use crate::dockerfile::Network;
 use crate::event::{self, Activity};
-use crate::graph::{KeyWriter, RunStep};
+use crate::graph::{Definition, KeyWriter, RunStep};
 use crate::layer::Digest;
 
 /// The longest line that is shown as one.
@@ -56,18 +56,41 @@ impl Runner {
         }
     }
 
-    /// The key of a RUN on top of what has the key `below`, with mounts that show this.
-    pub(super) fn key(&self, run: &RunStep, shown: &[Option<Shown>], below: Digest, clock: Clock) -> Digest {
-        let mut key = KeyWriter::new("run");
-        key.digest(below);
-        key.list(run.argv.iter());
-        key.list(run.env.iter().map(|(name, value)| format!("{name}={value}")));
-        key.field(&run.cwd).field(&run.user).field(format!("{:?}", run.network)).field(&run.hostname);
-        key.optional(run.script.as_ref().map(|script| format!("{}\n{}", script.name, script.text)));
+    /// What a RUN with these mounts is, but for what is below it.
+    pub(super) fn define(&self, run: &RunStep, mounts: &[String]) -> Definition {
+        let mut definition = Definition::new("run");
+        let mut command = KeyWriter::new("command");
+        command.list(run.argv.iter());
+        command.optional(run.script.as_ref().map(|script| format!("{}\n{}", script.name, script.text)));
+        definition.part("command", command.finish());
+        for (name, value) in &run.env {
+            definition.text(format!("variable {name}"), value);
+        }
+        definition.text("WORKDIR", &run.cwd).text("USER", &run.user);
+        definition.text("network", format!("{:?}", run.network)).text("host name", &run.hostname);
+        for identity in mounts {
+            definition.text("mount", identity);
+        }
+        let mut hosts = KeyWriter::new("hosts");
+        hosts.list(self.supplies.hosts().iter().map(|(address, name)| format!("{address} {name}")));
+        definition.part("hosts", hosts.finish());
+        definition
+    }
+
+    /// The key of a RUN by what its inputs came to.
+    pub(super) fn key(
+        &self,
+        run: &RunStep,
+        shown: &[Option<Shown>],
+        below: &FileSystem,
+        form: Digest,
+    ) -> Digest {
         let mounts = run.mounts.iter().zip(shown);
-        key.list(mounts.map(|(mount, shown)| mounts::identity(mount, shown.as_ref())));
-        key.list(self.supplies.hosts().iter().map(|(address, name)| format!("{address} {name}")));
-        clock.write_to(&mut key);
+        let mounts: Vec<String> = mounts
+            .map(|(mount, shown)| mounts::identity(mount, shown.as_ref().map(|shown| shown.key)))
+            .collect();
+        let mut key = KeyWriter::new("run by results");
+        key.digest(self.define(run, &mounts).key()).digest(below.identity()).digest(form);
         key.finish()
     }
 
@@ -245,6 +268,9 @@ fn layer_sources(layers: &[ImageLayer], chain: &[Digest], pool: &Layers) -> Vec<
 
 fn layer_source(layer: &ImageLayer, chain: Digest, layers: &Layers) -> LayerSource {
     let tar = layers.claim_tar(layer);
+    if let Err(error) = layers.store().use_unpacked(chain) {
+        layers.events().warn(crate::pipeline::describe(&error));
+    }
     LayerSource { chain, open: Box::new(move || tar.open().map_err(std::io::Error::other)) }
 }
 

@@ -5,25 +5,31 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, join_all};
+use futures_util::future::{BoxFuture, Shared, try_join_all};
+use tokio::task::JoinError;
 
+use super::cache_writer::{CacheWriter, Novelty};
 use super::contents::Contents;
+use super::context_digests::ContextDigests;
 use super::copy::{self};
 use super::error::{StepError, StepFailure};
+use super::explain::{Explained, FoundBy, Reasons};
 use super::layers::{ImageLayer, Layers, Origin};
-use super::result::{FileSystem, StepRecord};
+pub use super::recall::Ages;
+use super::recall::{Found, FoundIn, Needed, Recalled, StepRecord, ask_caches, in_caches, in_store};
+use super::result::FileSystem;
 use super::run::Runner;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::context::fetch::Fetcher;
 use crate::event::{ActivityKind, Events, Subject};
 use crate::graph::{
-    BaseRequest, BaseSource, Bases, CopyInput, Files, Graph, KeyWriter, Operation, Step, StepId,
-    WorkingDirectoryStep,
+    BaseSource, Bases, Definition, Graph, KeyWriter, Operation, Step, StepId, WorkingDirectoryStep,
 };
 use crate::image::Time;
-use crate::layer::{Digest, Encoding};
+use crate::layer::Digest;
 use crate::rootfs::Owner;
+use crate::store::StepLock;
 
 /// The times of a build.
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +55,18 @@ pub struct SolverSettings {
     pub use_cache: bool,
     /// Whether those of RUN are.
     pub use_cached_runs: bool,
-    /// Results that were made before this are not used.
-    pub oldest: Option<Time>,
     /// The build context under `None`, the named ones under their names.
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
     /// What is left out of layers: absolute paths, with all that is below them.
     pub ignored_paths: Vec<PathBuf>,
     /// Executes the RUNs.
     pub runner: Runner,
+    /// Which results are too old.
+    pub ages: Ages,
+    /// Where results are put besides the store.
+    pub cache_writers: Vec<CacheWriter>,
+    /// Whether it is told why each step was carried out or not.
+    pub explain: bool,
     /// Gets what ADD adds from elsewhere.
     pub fetcher: Fetcher,
 }
@@ -65,8 +75,7 @@ pub struct SolverSettings {
 #[derive(Debug)]
 pub struct Solver {
     settings: SolverSettings,
-    /// Digests of files of contexts that were read already.
-    digests: Mutex<HashMap<(Option<String>, PathBuf), Digest>>,
+    digests: ContextDigests,
     /// What the steps of this build came to, by key: stages often begin alike, and what they have in common is to be
     /// done once, and at one time.
     done: Mutex<HashMap<Digest, Arc<Mutex<Option<Done>>>>>,
@@ -83,63 +92,235 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A step that is being carried out: clones wait for the same result.
 pub type Solution = Shared<BoxFuture<'static, Result<Arc<FileSystem>, StepFailure>>>;
 
+/// The solutions of a graph. None begins before it is waited for.
+#[derive(Debug, Clone)]
+pub struct Solutions {
+    /// The file system of the image.
+    pub result: Solution,
+    /// Those that the image consists of, the base first, for whoever wants them one by one.
+    pub image: Vec<Solution>,
+}
+
+/// A step at work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) step: &'a Step,
+    /// Its definition's key, if it has a definition.
+    pub(super) definition: Option<Digest>,
+    /// What is to be said of it.
+    pub(super) changes: &'a Reasons,
+}
+
 impl Solver {
     /// A solver.
     pub fn new(settings: SolverSettings) -> Arc<Self> {
-        Arc::new(Self { settings, digests: Mutex::default(), done: Mutex::default() })
+        let digests = ContextDigests::new(Arc::clone(settings.layers.store()));
+        Arc::new(Self { settings, digests, done: Mutex::default() })
     }
 
     pub(super) fn settings(&self) -> &SolverSettings {
         &self.settings
     }
 
-    /// Digests of files of contexts that were read already, by context and path.
-    pub(super) fn digests(&self) -> &Mutex<HashMap<(Option<String>, PathBuf), Digest>> {
+    /// Keeps the digests of files of contexts for the next build.
+    pub fn keep_digests(&self) {
+        if let Err(error) = self.digests.keep() {
+            self.settings.events.warn(crate::pipeline::describe(&error));
+        }
+    }
+
+    /// Digests of the files of contexts.
+    pub(super) fn digests(&self) -> &ContextDigests {
         &self.digests
     }
 
-    /// The solutions of all steps; none begins before it is waited for.
-    pub fn solve(self: &Arc<Self>, graph: &Arc<Graph>, bases: &Arc<Bases>) -> Vec<Solution> {
-        let mut solutions: Vec<Solution> = Vec::with_capacity(graph.steps.len());
-        let run_on = bases_that_are_run_on(graph);
-        for (position, step) in graph.steps.iter().enumerate() {
-            let inputs: BTreeMap<StepId, Solution> =
-                inputs(step).into_iter().map(|id| (id, solutions[id.position()].clone())).collect();
-            let (solver, graph, bases) = (Arc::clone(self), Arc::clone(graph), Arc::clone(bases));
-            let is_run_on = matches!(&step.operation, Operation::Base(request) if run_on.contains(request));
-            let solution = async move {
-                let step = &graph.steps[position];
-                let fail = |error| StepFailure {
-                    place: step.place.clone(),
-                    name: step.name.clone(),
-                    error: Arc::new(error),
-                };
-                let mut results = BTreeMap::new();
-                let waiting = inputs.into_iter().map(|(id, solution)| async move { (id, solution.await) });
-                for (id, result) in join_all(waiting).await {
-                    results.insert(id, result?);
-                }
-                if let Operation::Base(request) = &step.operation {
-                    // A graph is planned only when all of its bases are known.
-                    let base = Arc::new(base_file_system(&request.source, &bases[request].layers));
-                    if is_run_on {
-                        solver.unpack_early(&base);
-                    }
-                    return Ok(base);
-                }
-                let (worker, work) = (Arc::clone(&solver), Arc::clone(&graph));
-                let done = tokio::task::spawn_blocking(move || {
-                    let done = worker.carry_out(&work.steps[position], &results);
-                    done.map_err(|error| worker.cause(error, &results))
-                });
-                match done.await {
-                    Ok(result) => result.map_err(fail),
-                    Err(error) => Err(fail(error.into())),
-                }
-            };
-            solutions.push(solution.boxed().shared());
+    /// Looks for what earlier builds have left, and says how to get at the rest. `scope` is what the definitions are
+    /// remembered under, to be compared with those of the next build.
+    pub async fn solve(
+        self: &Arc<Self>,
+        graph: &Arc<Graph>,
+        bases: &Arc<Bases>,
+        scope: &str,
+    ) -> Result<Solutions, JoinError> {
+        let Recollection { definitions, recalled, reasons, roots } = self.recall(graph, bases, scope).await?;
+        let demanded = recalled.demanded(graph);
+        let run_on = bases_to_run_on(graph, &demanded, &recalled);
+        for root in run_on.iter().filter_map(|id| roots[id.position()].as_ref()) {
+            self.settings.layers.expect(root.own_layers());
+            self.unpack_early(root);
         }
-        solutions
+        self.tell_known(graph, &demanded, &recalled, &definitions);
+        let reasons = Arc::new(reasons);
+        let mut solutions: Vec<Solution> = Vec::with_capacity(graph.steps.len());
+        for id in StepId::all(graph) {
+            if let Some(known) = &recalled.known[id.position()] {
+                solutions.push(ready(Arc::clone(known)));
+                continue;
+            }
+            if let Some(root) = &roots[id.position()] {
+                solutions.push(ready(Arc::clone(root)));
+                continue;
+            }
+            let inputs: BTreeMap<StepId, Solution> = graph
+                .step(id)
+                .operation
+                .inputs()
+                .into_iter()
+                .map(|id| (id, solutions[id.position()].clone()))
+                .collect();
+            let (solver, graph, reasons) = (Arc::clone(self), Arc::clone(graph), Arc::clone(&reasons));
+            let definition = definitions[id.position()];
+            solutions.push(solver.solution(graph, id, definition, reasons, inputs).boxed().shared());
+        }
+        let chain = graph.chain(graph.result);
+        let mut image: Vec<Solution> = recalled.image.iter().cloned().map(ready).collect();
+        image.extend(chain.iter().skip(image.len()).map(|id| solutions[id.position()].clone()));
+        Ok(Solutions { result: solutions[graph.result.position()].clone(), image })
+    }
+
+    /// One step, after its inputs.
+    async fn solution(
+        self: Arc<Self>,
+        graph: Arc<Graph>,
+        id: StepId,
+        definition: Option<Digest>,
+        reasons: Arc<Vec<Reasons>>,
+        inputs: BTreeMap<StepId, Solution>,
+    ) -> Result<Arc<FileSystem>, StepFailure> {
+        let step = graph.step(id);
+        let fail = |error| StepFailure {
+            place: step.place.clone(),
+            name: step.name.clone(),
+            error: Arc::new(error),
+        };
+        // The first failure is the one that counts, whatever else goes on.
+        let waiting = inputs.into_iter().map(|(id, solution)| async move { Ok((id, solution.await?)) });
+        let results: BTreeMap<StepId, Arc<FileSystem>> = try_join_all(waiting).await?.into_iter().collect();
+        let (worker, work) = (Arc::clone(&self), Arc::clone(&graph));
+        let done = tokio::task::spawn_blocking(move || {
+            let work = Work { step: work.step(id), definition, changes: &reasons[id.position()] };
+            worker.carry_out(work, &results).map_err(|error| worker.cause(error, &results))
+        });
+        match done.await {
+            Ok(result) => result.map_err(fail),
+            Err(error) => Err(fail(error.into())),
+        }
+    }
+
+    /// Finds out what the steps are made from, and what is known of them.
+    async fn recall(
+        self: &Arc<Self>,
+        graph: &Arc<Graph>,
+        bases: &Arc<Bases>,
+        scope: &str,
+    ) -> Result<Recollection, JoinError> {
+        let roots: Vec<Option<Arc<FileSystem>>> = StepId::all(graph)
+            .map(|id| match &graph.step(id).operation {
+                Operation::Base(request) => {
+                    let layers = bases.get(request).map(|base| base.layers.as_slice()).unwrap_or_default();
+                    Some(Arc::new(base_file_system(&request.source, layers)))
+                }
+                Operation::Scratch => Some(Arc::new(FileSystem::base(Vec::new()))),
+                _ => None,
+            })
+            .collect();
+        let (solver, work, bases, scope) =
+            (Arc::clone(self), Arc::clone(graph), Arc::clone(bases), scope.to_owned());
+        let (definitions, mut found, reasons) = tokio::task::spawn_blocking(move || {
+            let definitions = solver.define(&work, &bases);
+            let reasons = solver.compare(&work, &definitions, &scope);
+            let keys: Vec<Option<Digest>> =
+                definitions.iter().map(|known| known.as_ref().map(Definition::key)).collect();
+            let found =
+                StepId::all(&work).map(|id| solver.find_in_store(&work, id, &keys)).collect::<Vec<_>>();
+            (keys, found, reasons)
+        })
+        .await?;
+        let mut recalled = Recalled::new(graph, &roots, &found);
+        if self.settings.use_cache && !self.settings.layers.caches().is_empty() {
+            let demanded = recalled.demanded(graph);
+            let wanted = StepId::all(graph).filter_map(|id| {
+                let is_open = demanded[id.position()]
+                    && recalled.known[id.position()].is_none()
+                    && roots[id.position()].is_none();
+                let key = definitions[id.position()].filter(|_| is_open && self.may_recall_all(graph, id))?;
+                Some((id, key, Needed::All(graph.chain(id).len() - 1)))
+            });
+            let layers = &self.settings.layers;
+            for (id, hit) in ask_caches(layers, wanted.collect(), &self.settings.ages).await {
+                found[id.position()] = Some(hit);
+            }
+            recalled = Recalled::new(graph, &roots, &found);
+        }
+        Ok(Recollection { definitions, recalled, reasons, roots })
+    }
+
+    /// What the store has of a step, by its definition.
+    fn find_in_store(&self, graph: &Graph, id: StepId, keys: &[Option<Digest>]) -> Option<Found> {
+        let is_made = graph.step(id).operation.parent().is_some();
+        let key = keys[id.position()].filter(|_| is_made && self.may_recall_all(graph, id))?;
+        let needed = Needed::All(graph.chain(id).len() - 1);
+        match in_store(&self.settings.layers, key, needed, &self.settings.ages) {
+            Ok(found) => found,
+            Err(error) => {
+                self.settings.events.warn(crate::pipeline::describe(&error));
+                None
+            }
+        }
+    }
+
+    /// Says which steps need not be carried out, and puts into the caches what they lack of these.
+    fn tell_known(
+        &self,
+        graph: &Graph,
+        demanded: &[bool],
+        recalled: &Recalled,
+        definitions: &[Option<Digest>],
+    ) {
+        let mut told = vec![false; graph.steps.len()];
+        for id in StepId::all(graph).filter(|id| demanded[id.position()]) {
+            if recalled.known[id.position()].is_some() {
+                graph.chain(id).into_iter().for_each(|id| told[id.position()] = true);
+            }
+        }
+        for id in StepId::all(graph) {
+            let step = graph.step(id);
+            if step.operation.parent().is_none() {
+                continue;
+            }
+            let (known, place) = (&recalled.known[id.position()], &recalled.places[id.position()]);
+            match (known, place) {
+                (Some(known), Some(place)) if told[id.position()] => {
+                    self.settings
+                        .events
+                        .begin_about(subject(step), ActivityKind::Step, step.name.clone())
+                        .cached();
+                    self.explain(step, &Explained::Found { place, by: FoundBy::Definition });
+                    if let Some(key) = definitions[id.position()] {
+                        self.write_to_caches(step, known, &[key], Novelty::Old, Some(place));
+                    }
+                }
+                _ if !demanded[id.position()] => self.explain(step, &Explained::Unneeded),
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts a result into the caches that are written to, but not into the one it is from.
+    fn write_to_caches(
+        &self,
+        step: &Step,
+        result: &Arc<FileSystem>,
+        keys: &[Digest],
+        novelty: Novelty,
+        from: Option<&FoundIn>,
+    ) {
+        let is_run = matches!(step.operation, Operation::Run(_));
+        for writer in &self.settings.cache_writers {
+            if !matches!(from, Some(FoundIn::Cache(place)) if place == writer.place()) {
+                writer.write(is_run, result, keys.to_vec(), novelty);
+            }
+        }
     }
 
     /// The reason behind an error: what looks like nonsense in a layer may be a download that went wrong.
@@ -166,23 +347,21 @@ impl Solver {
     /// Carries out one step whose inputs are known. Blocks.
     fn carry_out(
         &self,
-        step: &Step,
+        work: Work<'_>,
         inputs: &BTreeMap<StepId, Arc<FileSystem>>,
     ) -> Result<Arc<FileSystem>, StepError> {
         if self.settings.cancel.is_cancelled() {
             return Err(StepError::Cancelled);
         }
-        match &step.operation {
-            Operation::Base(_) | Operation::Scratch => {
-                Ok(Arc::new(FileSystem::base(KeyWriter::new("scratch").finish(), Vec::new())))
-            }
-            Operation::Copy(copy) => self.copy(step, copy, inputs),
-            Operation::WorkingDirectory(directory) => self.make_directory(step, directory, inputs),
+        match &work.step.operation {
+            Operation::Base(_) | Operation::Scratch => Ok(Arc::new(FileSystem::base(Vec::new()))),
+            Operation::Copy(copy) => self.copy(work, copy, inputs),
+            Operation::WorkingDirectory(directory) => self.make_directory(work, directory, inputs),
             Operation::Run(run) => {
                 let below = input(inputs, run.parent);
                 let shown = self.shown(run, inputs)?;
-                let key = self.settings.runner.key(run, &shown, below.key(), self.settings.clock);
-                self.layer_on(step, below, key, |below, activity| {
+                let key = self.settings.runner.key(run, &shown, below, self.form());
+                self.layer_on(work, below, key, |below, activity| {
                     self.settings.runner.run(run, &shown, below, &self.settings, activity)
                 })
             }
@@ -192,45 +371,73 @@ impl Solver {
     /// The layer of this key on top of `below`: the one that is known, or the one that `make` makes.
     pub(super) fn layer_on(
         &self,
-        step: &Step,
+        work: Work<'_>,
         below: &Arc<FileSystem>,
         key: Digest,
         make: impl FnOnce(&Arc<FileSystem>, &crate::event::Activity) -> Result<ImageLayer, StepError>,
     ) -> Result<Arc<FileSystem>, StepError> {
-        let key = self.key_of_form(key);
-        let activity = self.settings.events.begin_about(subject(step), ActivityKind::Step, step.name.clone());
+        let activity =
+            self.settings.events.begin_about(subject(work.step), ActivityKind::Step, work.step.name.clone());
         let slot = Arc::clone(lock(&self.done).entry(key).or_default());
         // Held until the step is done: who has the same one waits for it here.
         let mut done = lock(&slot);
-        let known = match &*done {
-            Some(known) => Some(known.clone()),
-            None if self.may_recall(step) => self.kept(key)?,
-            None => None,
+        let store = self.settings.layers.store();
+        let on_top = |(layer, created): Done| Arc::new(FileSystem::on_top(Arc::clone(below), layer, created));
+        let keys: Vec<Digest> = [Some(key), work.definition].into_iter().flatten().collect();
+        let keep = |result: &Arc<FileSystem>| {
+            let record = StepRecord::of(result);
+            store.keep_step(key, &record)?;
+            // A definition also stands for the layers below. Those that a cache gave are not for builds without it.
+            let is_own = result.made().iter().all(|(layer, _)| layer.origin == Origin::Store);
+            work.definition.filter(|_| is_own).map_or(Ok(()), |key| store.keep_step(key, &record))
         };
-        let (layer, created) = match known {
-            Some(known) => {
-                activity.cached();
-                known
+        if let Some(known) = &*done {
+            activity.cached();
+            let result = on_top(known.clone());
+            keep(&result)?;
+            return Ok(result);
+        }
+        let mut found = self.find_by_inputs(work.step, key)?;
+        // Another build may be at it: its result will do.
+        let turn = if found.is_none() { Some(store.lock_step(key, &self.settings.cancel)?) } else { None };
+        let has_waited = turn.as_ref().is_some_and(StepLock::has_waited);
+        if found.is_none() && has_waited && self.may_recall(work.step) {
+            found = in_store(&self.settings.layers, key, Needed::Last, &self.settings.ages)?;
+        }
+        if let Some((known, place)) = found.and_then(Found::into_last) {
+            activity.cached();
+            *done = Some(known.clone());
+            let result = on_top(known);
+            let by = FoundBy::Inputs { changes: work.changes };
+            self.explain(work.step, &Explained::Found { place: &place, by });
+            match &place {
+                FoundIn::Store => keep(&result)?,
+                // What a cache says is not for builds that do not use it.
+                FoundIn::Cache(_) => {}
             }
-            None => match make(below, &activity) {
-                Ok(layer) => {
-                    let created = self.settings.clock.created()?;
-                    let record = StepRecord { layer: layer.layer.clone(), created };
-                    self.settings.layers.store().keep_step(key, &record)?;
-                    activity.done();
-                    (layer, created)
+            self.write_to_caches(work.step, &result, &keys, Novelty::Old, None);
+            return Ok(result);
+        }
+        self.explain(work.step, &Explained::Missed { changes: work.changes });
+        match make(below, &activity) {
+            Ok(layer) => {
+                let made = (layer, self.settings.clock.created()?);
+                *done = Some(made.clone());
+                let result = on_top(made);
+                keep(&result)?;
+                drop(turn);
+                activity.done();
+                self.write_to_caches(work.step, &result, &keys, Novelty::New, None);
+                Ok(result)
+            }
+            Err(error) => {
+                // A cancelled build takes away what steps stand on; that is not their failure.
+                if !self.settings.cancel.is_cancelled() {
+                    activity.failed();
                 }
-                Err(error) => {
-                    // A cancelled build takes away what steps stand on; that is not their failure.
-                    if !self.settings.cancel.is_cancelled() {
-                        activity.failed();
-                    }
-                    return Err(error);
-                }
-            },
-        };
-        *done = Some((layer.clone(), created));
-        Ok(Arc::new(FileSystem::on_top(Arc::clone(below), key, layer, created)))
+                Err(error)
+            }
+        }
     }
 
     /// Whether a result of an earlier build will do for this step.
@@ -239,42 +446,48 @@ impl Solver {
         self.settings.use_cache && (self.settings.use_cached_runs || !is_run)
     }
 
-    /// The key of a layer that is written in the form this build wants: the same files may also have been written
-    /// in full, or compressed otherwise. In the usual form it is the step's own.
-    fn key_of_form(&self, key: Digest) -> Digest {
-        let (encoding, ignored) = (self.settings.layers.encoding(), &self.settings.ignored_paths);
-        if encoding == Encoding::default() && ignored.is_empty() {
-            return key;
+    /// Whether a result of an earlier build will do for this step and all those that it stands on or takes from.
+    fn may_recall_all(&self, graph: &Graph, id: StepId) -> bool {
+        if !self.settings.use_cache || self.settings.use_cached_runs {
+            return self.settings.use_cache;
         }
-        let mut form = KeyWriter::new("form");
-        form.digest(key).field(format!("{encoding:?}"));
-        form.list(ignored.iter().map(|path| path.as_os_str().as_encoded_bytes()));
-        form.finish()
+        let mut pending = vec![id];
+        let mut seen = BTreeSet::new();
+        while let Some(id) = pending.pop() {
+            let step = graph.step(id);
+            if !self.may_recall(step) {
+                return false;
+            }
+            if seen.insert(id) {
+                pending.extend(step.operation.inputs());
+            }
+        }
+        true
     }
 
-    /// What an earlier build has left of the step with this key.
-    fn kept(&self, key: Digest) -> Result<Option<Done>, StepError> {
-        let store = self.settings.layers.store();
-        let is_good = |record: &StepRecord| {
-            let is_young = self.settings.oldest.is_none_or(|oldest| record.created >= oldest);
-            is_young && store.has_blob(&record.layer.descriptor)
-        };
-        let record = store.step::<StepRecord>(key)?.filter(is_good);
-        Ok(record.map(|StepRecord { layer, created }| (ImageLayer { layer, origin: Origin::Store }, created)))
+    /// What earlier builds have left of the step with this key, which stands for what its inputs came to.
+    fn find_by_inputs(&self, step: &Step, key: Digest) -> Result<Option<Found>, StepError> {
+        let SolverSettings { layers, ages, .. } = &self.settings;
+        if !self.may_recall(step) {
+            return Ok(None);
+        }
+        if let Some(found) = in_store(layers, key, Needed::Last, ages)? {
+            return Ok(Some(found));
+        }
+        Ok(layers.runtime().block_on(in_caches(layers, key, Needed::Last, ages)))
     }
 
     fn make_directory(
         &self,
-        step: &Step,
+        work: Work<'_>,
         directory: &WorkingDirectoryStep,
         inputs: &BTreeMap<StepId, Arc<FileSystem>>,
     ) -> Result<Arc<FileSystem>, StepError> {
         let below = input(inputs, directory.parent);
-        let mut key = KeyWriter::new("working-directory");
-        key.digest(below.key());
+        let mut key = KeyWriter::new("working directory by results");
+        key.digest(below.identity()).digest(self.form());
         key.field(directory.path.as_os_str().as_encoded_bytes()).field(&directory.user);
-        self.settings.clock.write_to(&mut key);
-        self.layer_on(step, below, key.finish(), |below, _| {
+        self.layer_on(work, below, key.finish(), |below, _| {
             let tree = below.tree(&self.settings.layers)?;
             let owner = if directory.user.is_empty() {
                 Owner::default()
@@ -324,54 +537,41 @@ fn subject(step: &Step) -> Subject {
     Subject::Instruction { text: text.to_owned(), executes: matches!(step.operation, Operation::Run(_)) }
 }
 
-/// The steps whose results a step needs.
-fn inputs(step: &Step) -> Vec<StepId> {
-    let mut inputs: Vec<StepId> = step.operation.parent().into_iter().collect();
-    match &step.operation {
-        Operation::Copy(copy) => {
-            for source in &copy.sources {
-                if let CopyInput::Files { from: Files::Step(id), .. } = source {
-                    inputs.push(*id);
-                }
-            }
-        }
-        Operation::Run(run) => {
-            inputs.extend(run.mounts.iter().filter_map(|mount| match mount.from {
-                Some(Files::Step(id)) => Some(id),
-                _ => None,
-            }));
-        }
-        _ => {}
-    }
-    inputs
-}
-
-/// One of a step's inputs. All are there: [`inputs`] lists what a step may ask for.
+/// One of a step's inputs. All are there: [`Operation::inputs`] lists what a step may ask for.
 pub(super) fn input(inputs: &BTreeMap<StepId, Arc<FileSystem>>, id: StepId) -> &Arc<FileSystem> {
     &inputs[&id]
 }
 
-/// The base images on which something is executed, in whatever stage.
-fn bases_that_are_run_on(graph: &Graph) -> BTreeSet<&BaseRequest> {
-    let ids = (0..graph.steps.len()).map(StepId::new);
-    ids.filter(|id| matches!(graph.step(*id).operation, Operation::Run(_)))
+/// What is known before anything is carried out.
+struct Recollection {
+    /// The keys of the steps' definitions.
+    definitions: Vec<Option<Digest>>,
+    recalled: Recalled,
+    reasons: Vec<Reasons>,
+    /// The file systems that stages begin with.
+    roots: Vec<Option<Arc<FileSystem>>>,
+}
+
+fn ready(known: Arc<FileSystem>) -> Solution {
+    futures_util::future::ready(Ok(known)).boxed().shared()
+}
+
+/// The first steps of stages in which something will most likely be executed.
+fn bases_to_run_on(graph: &Graph, demanded: &[bool], recalled: &Recalled) -> BTreeSet<StepId> {
+    StepId::all(graph)
+        .filter(|id| matches!(graph.step(*id).operation, Operation::Run(_)))
+        .filter(|id| demanded[id.position()] && recalled.known[id.position()].is_none())
         .filter_map(|id| graph.chain(id).first().copied())
-        .filter_map(|id| match &graph.step(id).operation {
-            Operation::Base(request) => Some(request),
-            _ => None,
-        })
         .collect()
 }
 
-/// An image's file system; its key is what it contains, not what it is called.
+/// An image's file system.
 fn base_file_system(source: &BaseSource, layers: &[crate::image::Layer]) -> FileSystem {
-    let mut key = KeyWriter::new("base");
-    key.list(layers.iter().map(|layer| *layer.diff_id.0.as_bytes()));
     let origin = match source {
         BaseSource::Registry(image) => Origin::Registry(image.repository().clone()),
         BaseSource::Layout { path, .. } => Origin::Layout(path.clone()),
     };
     let layers =
         layers.iter().map(|layer| ImageLayer { layer: layer.clone(), origin: origin.clone() }).collect();
-    FileSystem::base(key.finish(), layers)
+    FileSystem::base(layers)
 }

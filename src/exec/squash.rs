@@ -11,7 +11,6 @@ use super::layers::Layers;
 use super::result::FileSystem;
 use super::writing::NewLayer;
 use crate::exec::copy::Placed;
-use crate::graph::KeyWriter;
 use crate::image::Time;
 use crate::layer::{Entry, TarWriter};
 use crate::rootfs::{Directory, Leaf, LeafKind, Node, Tree};
@@ -29,9 +28,7 @@ pub fn squash(
     let mut tar = TarWriter::new(NewLayer::begin(layers)?);
     contents.write(&placed, &mut tar)?;
     let layer = tar.finish()?.finish()?;
-    let mut key = KeyWriter::new("squash");
-    key.digest(base.key()).digest(top.key());
-    Ok(Arc::new(FileSystem::on_top(Arc::clone(base), key.finish(), layer, created)))
+    Ok(Arc::new(FileSystem::on_top(Arc::clone(base), layer, created)))
 }
 
 /// The entries that make `to` of `from`: what is new or other, with the directories it is in, and a whiteout for

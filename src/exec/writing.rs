@@ -6,7 +6,7 @@ use super::error::StepError;
 use super::layers::{ImageLayer, Layers, Origin};
 use super::listing::Listing;
 use crate::image::{Descriptor, Layer, MediaType};
-use crate::layer::{Encoding, LayerWriter};
+use crate::layer::{Encoding, FileDigests, LayerWriter};
 use crate::store::BlobWriter;
 
 /// Takes a layer's uncompressed tar.
@@ -21,7 +21,7 @@ impl NewLayer {
     pub(super) fn begin(layers: &Layers) -> Result<Self, StepError> {
         let blob = layers.store().begin_blob()?;
         let writer = LayerWriter::new(blob, layers.encoding()).map_err(StepError::Write)?;
-        Ok(Self { layers: layers.clone(), writer, listing: Listing::begin() })
+        Ok(Self { layers: layers.clone(), writer, listing: Listing::begin(FileDigests::Taken) })
     }
 
     /// Keeps the layer and its index.

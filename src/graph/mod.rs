@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use base::{Base, BaseRequest, BaseSource, Bases};
-pub use key::KeyWriter;
+pub use key::{Change, ChangeKind, Definition, KeyWriter};
 pub use llb::{CONTEXT as LLB_CONTEXT, Llb, LlbError, LlbOptions, llb};
 pub use plan::{NamedContext, PlanRequest, Planned, plan};
 
@@ -261,6 +261,11 @@ impl StepId {
         Self(position)
     }
 
+    /// All steps of a graph, in order.
+    pub(crate) fn all(graph: &Graph) -> impl DoubleEndedIterator<Item = Self> + use<> {
+        (0..graph.steps.len()).map(Self)
+    }
+
     /// The position.
     pub fn position(self) -> usize {
         self.0
@@ -276,5 +281,27 @@ impl Operation {
             Self::WorkingDirectory(step) => Some(step.parent),
             Self::Run(step) => Some(step.parent),
         }
+    }
+
+    /// The steps whose results this one needs.
+    pub fn inputs(&self) -> Vec<StepId> {
+        let mut inputs: Vec<StepId> = self.parent().into_iter().collect();
+        match self {
+            Self::Copy(copy) => {
+                for source in &copy.sources {
+                    if let CopyInput::Files { from: Files::Step(id), .. } = source {
+                        inputs.push(*id);
+                    }
+                }
+            }
+            Self::Run(run) => {
+                inputs.extend(run.mounts.iter().filter_map(|mount| match mount.from {
+                    Some(Files::Step(id)) => Some(id),
+                    _ => None,
+                }));
+            }
+            _ => {}
+        }
+        inputs
     }
 }

@@ -95,6 +95,11 @@ impl ImageRef {
         Self { repository, tag: None, digest: Some(digest) }
     }
 
+    /// The image with this tag in `repository`.
+    pub fn tagged(repository: RepoName, tag: impl Into<String>) -> Self {
+        Self { repository, tag: Some(tag.into()), digest: None }
+    }
+
     /// Where the image lives.
     pub fn repository(&self) -> &RepoName {
         &self.repository

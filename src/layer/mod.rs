@@ -19,7 +19,7 @@ pub use decompress::{Compression, LayerTypeError, decompress, decompress_ahead};
 pub use digest::{DiffId, Digest, Hasher, Hashing, ParseDigestError};
 pub use entry::{Device, Entry, EntryKind, Metadata};
 pub use gzip::GzipWriter;
-pub use index::{IndexError, LayerIndex};
+pub use index::{FileDigests, IndexError, LayerIndex};
 pub use tar::{TarError, TarReader, TarWriter};
 pub use verify::{Damage, Damaged, Verifying};
 pub use writer::{Encoding, FinishedLayer, LayerWriter};

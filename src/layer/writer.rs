@@ -4,11 +4,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
+use serde::{Deserialize, Serialize};
+
 use super::gzip::{self, GzipWriter};
 use super::{Compression, DiffId, Digest, Hasher, Hashing};
 
 /// How the blob of a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
     /// Plain tar.

@@ -1,7 +1,6 @@
 //! Pushing: layers while the build goes on, then configs, then manifests, then names.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -11,19 +10,18 @@ use super::BuildError;
 use super::image::WholeImage;
 use super::retry;
 use crate::event::{ActivityKind, Events, Subject};
-use crate::exec::{ImageLayer, Layers, Origin, Solution};
-use crate::graph::Graph;
+use crate::exec::{ImageLayer, LayerBlob, Layers, Origin, Solutions};
 use crate::image::{Descriptor, ImageRef, RepoName};
-use crate::registry::{BlobSource, ByteStream, RegistryError, Repository, Uploaded};
+use crate::registry::{KnownPlaces, RegistryError, Repository, Uploaded};
 use crate::request::{BuildRequest, Output, PushPolicy};
 
 /// The pushes of one build.
 pub(super) struct Pushes {
     tags: Vec<ImageRef>,
-    /// Those of one registry stand together.
     repositories: Vec<Repository>,
     layers: Layers,
     events: Events,
+    known: KnownPlaces,
     policy: PushPolicy,
     /// Layers on their way. Dropping aborts them.
     running: JoinSet<Result<(), BuildError>>,
@@ -35,6 +33,7 @@ impl Pushes {
         request: &BuildRequest,
         layers: &Layers,
         events: &Events,
+        known: &KnownPlaces,
     ) -> Result<Self, BuildError> {
         let tags = if request.outputs.contains(&Output::Push) { request.tags.clone() } else { Vec::new() };
         let names: BTreeSet<&RepoName> = tags.iter().map(ImageRef::repository).collect();
@@ -42,8 +41,8 @@ impl Pushes {
             .into_iter()
             .map(|name| layers.registries().repository(name))
             .collect::<Result<Vec<_>, _>>()?;
-        let (layers, events, running) = (layers.clone(), events.clone(), JoinSet::new());
-        Ok(Self { tags, repositories, layers, events, policy: request.push, running })
+        let (layers, events, known) = (layers.clone(), events.clone(), known.clone());
+        Ok(Self { tags, repositories, layers, events, known, policy: request.push, running: JoinSet::new() })
     }
 
     /// Finds out whether pushing is allowed, where the request wants to know that first.
@@ -61,21 +60,18 @@ impl Pushes {
     }
 
     /// Sends each layer of the image as soon as its step is done; only the base's, if the others will become one.
-    pub(super) fn follow(&mut self, graph: &Graph, solutions: &[Solution], single_layer: bool) {
-        let steps = graph.chain(graph.result);
-        for step in steps.into_iter().take(if single_layer { 1 } else { usize::MAX }) {
-            for repositories in self.repositories.chunk_by(of_one_registry) {
-                let solution = solutions[step.position()].clone();
-                let repositories = repositories.to_vec();
-                let (layers, events) = (self.layers.clone(), self.events.clone());
+    pub(super) fn follow(&mut self, solutions: &Solutions, single_layer: bool) {
+        for repository in &self.repositories {
+            for solution in solutions.image.iter().take(if single_layer { 1 } else { usize::MAX }) {
+                let (repository, solution) = (repository.clone(), solution.clone());
+                let (layers, events, known) = (self.layers.clone(), self.events.clone(), self.known.clone());
                 let retries = self.policy.retries;
                 self.running.spawn(async move {
                     // A step that fails is reported by who waits for the image.
                     let Ok(solved) = solution.await else { return Ok(()) };
-                    let sent = solved
-                        .own_layers()
-                        .iter()
-                        .map(|layer| spread_persistently(retries, &repositories, layer, &layers, &events));
+                    let sent = solved.own_layers().iter().map(|layer| {
+                        send_persistently(retries, &repository, layer, &layers, &events, &known)
+                    });
                     try_join_all(sent).await.map(|_| ())
                 });
             }
@@ -85,12 +81,12 @@ impl Pushes {
     /// Sends layers that belong to no step.
     pub(super) fn send(&mut self, made: &[ImageLayer]) {
         for layer in made {
-            for repositories in self.repositories.chunk_by(of_one_registry) {
-                let (repositories, layer) = (repositories.to_vec(), layer.clone());
-                let (layers, events) = (self.layers.clone(), self.events.clone());
+            for repository in &self.repositories {
+                let (repository, layer) = (repository.clone(), layer.clone());
+                let (layers, events, known) = (self.layers.clone(), self.events.clone(), self.known.clone());
                 let retries = self.policy.retries;
                 self.running.spawn(async move {
-                    spread_persistently(retries, &repositories, &layer, &layers, &events).await
+                    send_persistently(retries, &repository, &layer, &layers, &events, &known).await
                 });
             }
         }
@@ -113,10 +109,9 @@ impl Pushes {
         while let Some(ended) = self.running.join_next().await {
             ended??;
         }
-        let documents = self
-            .repositories
-            .iter()
-            .map(|repository| retry::persist(self.policy.retries, || send_documents(repository, image)));
+        let documents = self.repositories.iter().map(|repository| {
+            retry::persist(self.policy.retries, || send_documents(repository, image, &self.known))
+        });
         try_join_all(documents).await?;
         Ok(())
     }
@@ -154,10 +149,14 @@ impl Pushes {
 }
 
 /// Sends the configs, and the manifests that an index names.
-async fn send_documents(repository: &Repository, image: &WholeImage) -> Result<(), RegistryError> {
+async fn send_documents(
+    repository: &Repository,
+    image: &WholeImage,
+    known: &KnownPlaces,
+) -> Result<(), RegistryError> {
     for platform in &image.platforms {
         let config = Bytes::from(platform.config.clone());
-        repository.upload(&platform.manifest.config, config, &[]).await?;
+        known.upload(repository, &platform.manifest.config, config, &[]).await?;
         if image.index.is_some() {
             let descriptor: Descriptor = platform.descriptor();
             let bytes = Bytes::from(platform.manifest_bytes.clone());
@@ -167,54 +166,37 @@ async fn send_documents(repository: &Repository, image: &WholeImage) -> Result<(
     Ok(())
 }
 
-fn of_one_registry(a: &Repository, b: &Repository) -> bool {
-    a.name().registry() == b.name().registry()
-}
-
-/// [`spread_layer`], again where it failed.
-async fn spread_persistently(
+/// [`send_layer`], again where it failed.
+async fn send_persistently(
     retries: u32,
-    repositories: &[Repository],
+    repository: &Repository,
     layer: &ImageLayer,
     layers: &Layers,
     events: &Events,
+    known: &KnownPlaces,
 ) -> Result<(), BuildError> {
-    retry::persist(retries, || spread_layer(repositories, layer, layers, events)).await
-}
-
-/// Makes sure that the repositories, all of one registry, have a layer: one is sent it, the others take it from there.
-async fn spread_layer(
-    repositories: &[Repository],
-    layer: &ImageLayer,
-    layers: &Layers,
-    events: &Events,
-) -> Result<(), BuildError> {
-    let Some((first, others)) = repositories.split_first() else { return Ok(()) };
-    let mut neighbours = match &layer.origin {
-        Origin::Registry(name) => layers.registries().names(name),
-        Origin::Store | Origin::Layout(_) => Vec::new(),
-    };
-    send_layer(first, layer, &neighbours, layers, events).await?;
-    neighbours.insert(0, first.name().clone());
-    let sent = others.iter().map(|other| send_layer(other, layer, &neighbours, layers, events));
-    try_join_all(sent).await.map(|_| ())
+    retry::persist(retries, || send_layer(repository, layer, layers, events, known)).await
 }
 
 /// Makes sure that the repository has a layer: it may have it, take it from a neighbour, or be sent it.
 async fn send_layer(
     repository: &Repository,
     layer: &ImageLayer,
-    neighbours: &[RepoName],
     layers: &Layers,
     events: &Events,
+    known: &KnownPlaces,
 ) -> Result<(), BuildError> {
     let descriptor = &layer.layer.descriptor;
     let hex = descriptor.digest.hex();
     let activity =
         events.begin(ActivityKind::Push, format!("push layer {} to {}", &hex[..12], repository.name()));
+    let neighbours = match &layer.origin {
+        Origin::Registry(name) => layers.registries().names(name),
+        Origin::Store | Origin::Layout(_) => Vec::new(),
+    };
     // Bytes that neither side needs are never moved: the blob is fetched only when it has to be sent.
-    let blob = LazyBlob { layers: layers.clone(), layer: layer.clone() };
-    match repository.upload(descriptor, blob, neighbours).await {
+    let blob = LayerBlob::new(layers, layer);
+    match known.upload(repository, descriptor, blob, &neighbours).await {
         Ok(Uploaded::AlreadyThere | Uploaded::Mounted) => activity.cached(),
         Ok(Uploaded::Sent) => activity.done(),
         Err(error) => {
@@ -223,18 +205,4 @@ async fn send_layer(
         }
     }
     Ok(())
-}
-
-/// A layer's blob, fetched into the store when the first byte of it is asked for.
-struct LazyBlob {
-    layers: Layers,
-    layer: ImageLayer,
-}
-
-impl BlobSource for LazyBlob {
-    async fn open(&self, offset: u64, length: u64) -> io::Result<ByteStream> {
-        let (layers, layer) = (self.layers.clone(), self.layer.clone());
-        let path = tokio::task::spawn_blocking(move || layers.complete_blob(&layer)).await?;
-        path.map_err(io::Error::other)?.open(offset, length).await
-    }
 }

@@ -40,6 +40,7 @@ mod listing;
 mod manifest;
 mod operation;
 mod outgoing;
+mod places;
 mod registries;
 mod repository;
 mod retry;
@@ -58,6 +59,7 @@ pub use credentials::{
 pub use error::{Detail, Problem, RegistryError, RetryWish};
 pub use manifest::FetchedManifest;
 pub use operation::{ManifestName, Operation};
+pub use places::KnownPlaces;
 pub use registries::Registries;
 pub use repository::Repository;
 pub use retry::RetryPolicy;

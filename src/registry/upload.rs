@@ -1,8 +1,8 @@
 //! Pushing blobs, with as few bytes as can be.
 //!
 //! ```text
-//! HEAD ─► there: done
-//!   └► mount from a repository of the same registry ─► 201: done
+//! mount from a repository of the same registry ─► 201: done
+//!   └► HEAD ─► there: done
 //!        └► session ─► small: one PUT            ─► broken: HEAD, new session
 //!                   └► large: PATCH per chunk, PUT ─► broken: ask the session how far it is, go on there
 //! ```
@@ -56,9 +56,7 @@ impl Repository {
     ) -> Result<Uploaded, RegistryError> {
         let operation = Operation::PushBlob(self.name().clone(), blob.digest);
         let scope = Scope::push(&self.upstream().path);
-        if self.seems_to_have(blob.digest, &scope, &operation).await? {
-            return Ok(Uploaded::AlreadyThere);
-        }
+        // A mount also succeeds where the blob is there already, and so most often is the only question.
         let mut session = None;
         for from in mount_from {
             match self.try_mount(blob.digest, from).await? {
@@ -71,6 +69,12 @@ impl Repository {
             }
         }
         let target = Target { endpoint: self.upstream(), scope: &scope, operation: &operation };
+        if self.seems_to_have(blob.digest, &scope, &operation).await? {
+            if let Some(session) = session {
+                target.cancel(session).await;
+            }
+            return Ok(Uploaded::AlreadyThere);
+        }
         let push = Push { target, repository: self, blob, source: &source };
         push.run(session).await.map(|()| Uploaded::Sent)
     }

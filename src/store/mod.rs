@@ -5,6 +5,10 @@
 //! blobs/sha256/<digest>             configs, manifests, compressed layers
 //! indexes/<diff id>                 what each layer says, without contents (see `layer::LayerIndex`)
 //! steps/<key>                       results of steps, by key
+//! definitions/<scope>               what the steps of the last build of a project were made from
+//! files/<directory>                 digests of files of build contexts, by inode, size and times
+//! used/<chain id>                   when an unpacked layer was used last
+//! locks/<key>                       held by the build that carries out this step
 //! rootfs/<ids>/                     unpacked layers and cache mounts, where a RUN needed them (see `exec::sandbox`)
 //! tmp/<random>/                     one directory per process at work; swept when the process is gone
 //! ```
@@ -13,7 +17,10 @@
 //! moment leaves nothing half-written under a final name, and any number of builds can share a store.
 
 mod blob;
+mod files;
+mod hold;
 mod incoming;
+mod prune;
 mod reference;
 mod scratch;
 
@@ -21,7 +28,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blob::BlobWriter;
+pub use files::{FileIdentity, KnownFiles};
+pub use hold::StepLock;
 pub use incoming::{Incoming, IncomingReader};
+pub use prune::{Item, ItemKind, PruneLimits, Pruned};
 use scratch::Scratch;
 
 use crate::layer::{DiffId, Digest, IndexError, LayerIndex};
@@ -90,7 +100,8 @@ impl Store {
     /// Opens the store at `root`, making it where it is missing, and sweeps what dead processes left behind.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        for directory in ["blobs/sha256", "indexes", "steps", "tmp"] {
+        for directory in ["blobs/sha256", "indexes", "steps", "definitions", "files", "locks", "used", "tmp"]
+        {
             let path = root.join(directory);
             std::fs::create_dir_all(&path).map_err(StoreError::io("create", path))?;
         }
@@ -123,14 +134,22 @@ impl Store {
     /// The kept index of a layer.
     pub fn layer_index(&self, diff_id: DiffId) -> Result<Option<LayerIndex>, StoreError> {
         let path = self.index_path(diff_id);
+        let _hold = self.hold()?;
         let file = match std::fs::File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io("open", path)(error)),
         };
-        LayerIndex::read_from(io::BufReader::new(file))
-            .map(Some)
-            .map_err(|source| StoreError::Index { path, source })
+        hold::touch(&path);
+        match LayerIndex::read_from(io::BufReader::new(file)) {
+            Ok(index) => Ok(Some(index)),
+            // Of another version of Cooper: it is made anew.
+            Err(IndexError::Version { .. }) => {
+                std::fs::remove_file(&path).map_err(StoreError::io("remove", path))?;
+                Ok(None)
+            }
+            Err(source) => Err(StoreError::Index { path, source }),
+        }
     }
 
     /// Whether the index of a layer is kept.
@@ -156,9 +175,13 @@ impl Store {
     /// The kept result of the step with this key.
     pub fn step<T: serde::de::DeserializeOwned>(&self, key: Digest) -> Result<Option<T>, StoreError> {
         let path = self.root.join("steps").join(key.hex());
+        let _hold = self.hold()?;
         match std::fs::read(&path) {
             // A result in a form of another version is no result.
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Ok(bytes) => {
+                hold::touch(&path);
+                Ok(serde_json::from_slice(&bytes).ok())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", path)(error)),
         }
@@ -168,6 +191,31 @@ impl Store {
     pub fn keep_step<T: serde::Serialize>(&self, key: Digest, result: &T) -> Result<(), StoreError> {
         let path = self.root.join("steps").join(key.hex());
         let bytes = serde_json::to_vec(result)
+            .map_err(|error| StoreError::Damaged { path: path.clone(), reason: error.to_string() })?;
+        self.write_atomically(&path, &bytes)
+    }
+
+    /// What the steps of the last build of this scope were made from.
+    pub fn definitions<T: serde::de::DeserializeOwned>(
+        &self,
+        scope: Digest,
+    ) -> Result<Option<T>, StoreError> {
+        let path = self.root.join("definitions").join(scope.hex());
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", path)(error)),
+        }
+    }
+
+    /// Remembers what the steps of a build are made from.
+    pub fn keep_definitions(
+        &self,
+        scope: Digest,
+        definitions: &impl serde::Serialize,
+    ) -> Result<(), StoreError> {
+        let path = self.root.join("definitions").join(scope.hex());
+        let bytes = serde_json::to_vec(definitions)
             .map_err(|error| StoreError::Damaged { path: path.clone(), reason: error.to_string() })?;
         self.write_atomically(&path, &bytes)
     }

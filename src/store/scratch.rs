@@ -15,7 +15,7 @@ pub(super) struct Scratch {
 }
 
 /// The locked file in each scratch directory.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 impl Scratch {
     /// Makes a directory in `parent`, and removes those of dead processes.

@@ -5,6 +5,7 @@
 mod add;
 mod bench;
 mod build;
+mod cache;
 mod check;
 mod checklist;
 mod compatibility;

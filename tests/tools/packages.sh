@@ -62,6 +62,7 @@ need_group() {
             need curl curl
             need jq jq
             need ssh-agent openssh-client
+            need strace strace
             # As contexts: repositories behind HTTP and SSH, and object stores from other registries of packages.
             need git git
             need sshd openssh-server

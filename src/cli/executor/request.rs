@@ -7,9 +7,10 @@ use super::flags::{build as flags, registry};
 use super::parse::Parsed;
 use super::registries::settings;
 use super::{Mistake, read, secret, variable};
+use crate::cache::{CachePlace, CacheSource, CacheTarget, CachedSteps, ParseCachePlaceError};
 use crate::cli::arguments::source_date_epoch;
 use crate::context::source::kaniko::{self, GitFlags, KanikoOptions};
-use crate::image::{ImageFormat, ImageRef, Platform};
+use crate::image::{ImageFormat, ImageRef, Platform, RepoName};
 use crate::layer::Encoding;
 use crate::request::{BuildRequest, ContextSource, Destination, DockerfileSource, Output, PushPolicy};
 
@@ -63,11 +64,17 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
     let epoch = source_date_epoch(&mut build_args).map_err(Mistake::Said)?;
     let reproducible = parsed.is_on(&flags::REPRODUCIBLE).then_some(0);
     let retries = |flag| u32::try_from(parsed.number(flag)).unwrap_or_default();
-    let pushed_to: BTreeSet<String> = if no_push {
+    let mut pushed_to: BTreeSet<String> = if no_push {
         BTreeSet::new()
     } else {
         destinations.iter().map(|name| name.repository().registry().to_owned()).collect()
     };
+    let cache = cache_place(parsed, &destinations)?;
+    if let Some(CachePlace::Registry(name)) = &cache {
+        pushed_to.insert(name.registry().to_owned());
+    }
+    let steps = if parsed.is_on(&flags::CACHE_COPY_LAYERS) { CachedSteps::All } else { CachedSteps::Runs };
+    let written = cache.clone().filter(|_| !parsed.is_on(&flags::NO_PUSH_CACHE));
     let (store, cleanup) = store(parsed);
     let mut tags = destinations.clone();
     if tags.is_empty() && parsed.is_given(&flags::TAR_PATH) {
@@ -79,12 +86,6 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
             "--materialize has no effect: the container's own files are not changed. `cooper build --output type=local,dest=DIR` writes an image's files"
                 .to_owned(),
         );
-    }
-    if parsed.is_on(&flags::CACHE) {
-        warnings.push(format!(
-            "results of steps are kept in {} only: a cache repository is not used yet",
-            store.display()
-        ));
     }
     let request = BuildRequest {
         context,
@@ -114,6 +115,8 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
         use_cache: parsed.is_on(&flags::CACHE),
         use_cached_runs: parsed.is_on(&flags::CACHE_RUN_LAYERS),
         max_cache_age: Some(parsed.duration(&flags::CACHE_TTL)),
+        cache_from: cache.into_iter().map(|place| CacheSource { place, max_age: None }).collect(),
+        cache_to: written.into_iter().map(|place| CacheTarget { place, steps }).collect(),
         isolation: read(&flags::ISOLATION, parsed.text(&flags::ISOLATION), |text| {
             text.parse().map_err(|error| format!("{error}"))
         })?,
@@ -122,6 +125,22 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
         ..BuildRequest::new(PathBuf::new(), store)
     };
     Ok(Plan { request, destinations, cleanup, warnings })
+}
+
+/// Where results are shared: `--cache-repo`, or `cache` below the first destination.
+fn cache_place(parsed: &Parsed, destinations: &[ImageRef]) -> Result<Option<CachePlace>, Mistake> {
+    if !parsed.is_on(&flags::CACHE) {
+        return Ok(None);
+    }
+    if let Some(text) = parsed.some(&flags::CACHE_REPO) {
+        let place = text
+            .parse()
+            .map_err(|error: ParseCachePlaceError| Mistake::Said(format!("--cache-repo: {error}")))?;
+        return Ok(Some(place));
+    }
+    let first = destinations.first().map(ImageRef::repository);
+    Ok(first
+        .map(|name| CachePlace::Registry(RepoName::new(name.registry(), format!("{}/cache", name.path())))))
 }
 
 fn platform(parsed: &Parsed) -> Result<Option<Platform>, Mistake> {

@@ -25,7 +25,7 @@ pub(super) const NAME: &str = "shown";
 #[derive(Debug)]
 pub(in crate::exec) struct Shown {
     /// Stands for all of it, but for times.
-    pub(super) key: Digest,
+    pub(in crate::exec) key: Digest,
     /// What it is.
     pub(super) node: Node,
     selection: Selection,
@@ -41,7 +41,7 @@ impl Solver {
         run.mounts.iter().map(|mount| self.shown_by(mount, inputs)).collect()
     }
 
-    fn shown_by(
+    pub(in crate::exec) fn shown_by(
         &self,
         mount: &RunMount,
         inputs: &BTreeMap<StepId, Arc<FileSystem>>,

@@ -28,6 +28,7 @@ use super::sandbox::{Access, Files, Mount, MountKind, Sandbox};
 use super::solve::SolverSettings;
 use crate::dockerfile::{CacheSharing, Mount as Wanted};
 use crate::graph::{RunMount, RunStep};
+use crate::layer::Digest;
 
 /// Why a mount cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,8 +88,8 @@ pub(super) struct Preparation<'a> {
 }
 
 /// What a mount is, for the key of its step: neither where files come from nor what a secret or a cache holds.
-pub(super) fn identity(mount: &RunMount, shown: Option<&Shown>) -> String {
-    let key = shown.map(|shown| shown.key.hex()).unwrap_or_default();
+pub(super) fn identity(mount: &RunMount, shown: Option<Digest>) -> String {
+    let key = shown.map(|key| key.hex()).unwrap_or_default();
     match &mount.mount {
         Wanted::Bind(bind) => format!("bind {:?} {} {key}", bind.target, bind.read_write),
         Wanted::Cache(cache) => {

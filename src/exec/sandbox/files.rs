@@ -135,10 +135,10 @@ impl Sandbox {
     pub fn cache_lock(&self, name: &str) -> Result<File, SandboxError> {
         self.directory.make(CACHES)?;
         let path = self.directory.path().join(CACHES).join(format!("{name}.lock"));
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
+        let opened = File::options().create(true).append(true).open(&path);
+        // Its mtime says when the cache was used last, for pruning.
+        opened
+            .and_then(|file| file.set_modified(std::time::SystemTime::now()).map(|()| file))
             .map_err(|source| SandboxError::Store { path, source })
     }
 }

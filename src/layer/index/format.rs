@@ -8,7 +8,7 @@ use super::line::{EntryLine, HeadLine, TextLine};
 use super::{IndexError, KEPT_TEXTS, LayerIndex};
 
 const FORMAT: &str = "cooper.layer-index";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Longest line in bytes: an entry with the most attributes a tar reader accepts, all escaped.
 const MAX_LINE: u64 = 8 << 20;
@@ -28,7 +28,7 @@ pub(super) fn write(index: &LayerIndex, mut writer: impl Write) -> Result<(), In
     };
     write_line(&mut writer, &head)?;
     for entry in &index.entries {
-        write_line(&mut writer, &EntryLine::of(entry))?;
+        write_line(&mut writer, &EntryLine::of(entry, &index.digests))?;
     }
     for (path, text) in &index.texts {
         write_line(&mut writer, &TextLine::of(path, text))?;
@@ -56,7 +56,9 @@ pub(super) fn read(reader: impl BufRead) -> Result<LayerIndex, IndexError> {
     index.entries.reserve(usize::try_from(head.entries.min(100_000)).unwrap_or_default());
     for _ in 0..head.entries {
         let entry = lines.next::<EntryLine<'_>>()?.into_entry();
-        index.entries.push(entry.ok_or(IndexError::Unacceptable { line: lines.number })?);
+        let (entry, digest) = entry.ok_or(IndexError::Unacceptable { line: lines.number })?;
+        index.digests.extend(digest);
+        index.entries.push(entry);
     }
     for _ in 0..head.texts {
         let text = lines.next::<TextLine<'_>>()?.into_text();

@@ -11,7 +11,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::layer::tar::{MAX_PATH, check_attribute, normalise};
-use crate::layer::{Device, Entry, EntryKind, Metadata};
+use crate::layer::{Device, Digest, Entry, EntryKind, Metadata};
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct EntryLine<'a> {
     mtime: i64,
     #[serde(rename = "x", borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
     xattrs: BTreeMap<Cow<'a, str>, Bytes<'a>>,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
 }
 
 /// A line for one text.
@@ -80,7 +82,11 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
 }
 
 impl<'a> EntryLine<'a> {
-    pub(super) fn of(entry: &'a Entry) -> Self {
+    pub(super) fn of(entry: &'a Entry, digests: &BTreeMap<u64, Digest>) -> Self {
+        let digest = match &entry.kind {
+            EntryKind::File { offset, .. } => digests.get(offset).copied(),
+            _ => None,
+        };
         let metadata = &entry.metadata;
         let kind = match &entry.kind {
             EntryKind::File { size, offset } => KindField::File(*size, *offset),
@@ -105,15 +111,21 @@ impl<'a> EntryLine<'a> {
                 .iter()
                 .map(|(name, value)| (Cow::Borrowed(name.as_str()), Bytes(Cow::Borrowed(value.as_slice()))))
                 .collect(),
+            digest,
         }
     }
 
-    /// The entry of this line, or `None` when it is not one that a tar reader gives.
-    pub(super) fn into_entry(self) -> Option<Entry> {
+    /// The entry of this line, and where its contents begin with their digest; `None` when it is not one that a tar
+    /// reader gives.
+    pub(super) fn into_entry(self) -> Option<(Entry, Option<(u64, Digest)>)> {
         let device = |major, minor| Device { major, minor };
         let path = self.path.into_normal_path()?;
         let kind = match self.kind {
-            KindField::File(size, offset) => EntryKind::File { size, offset },
+            // No file ends beyond what a file system can hold.
+            KindField::File(size, offset) => {
+                i64::try_from(offset.checked_add(size)?).ok()?;
+                EntryKind::File { size, offset }
+            }
             KindField::Directory => EntryKind::Directory,
             KindField::Symlink(target) => EntryKind::Symlink(target.into_target()?),
             KindField::Hardlink(target) => EntryKind::Hardlink(target.into_normal_path()?),
@@ -137,7 +149,12 @@ impl<'a> EntryLine<'a> {
         let xattrs =
             self.xattrs.into_iter().map(|(name, value)| (name.into_owned(), value.0.into_owned())).collect();
         let metadata = Metadata { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs };
-        Some(Entry { path, metadata, kind })
+        let digest = match (&kind, self.digest) {
+            (EntryKind::File { offset, .. }, Some(digest)) => Some((*offset, digest)),
+            (_, None) => None,
+            (_, Some(_)) => return None,
+        };
+        Some((Entry { path, metadata, kind }, digest))
     }
 }
 

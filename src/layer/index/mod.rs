@@ -7,12 +7,12 @@ mod line;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 pub use error::IndexError;
 
-use super::{Entry, EntryKind, TarError, TarReader};
+use super::{Digest, Entry, EntryKind, Hashing, TarError, TarReader};
 
 /// Files whose text is kept: what names of users and groups are resolved with.
 const KEPT_TEXTS: [&str; 2] = ["etc/passwd", "etc/group"];
@@ -30,11 +30,28 @@ pub struct LayerIndex {
     pub entries: Vec<Entry>,
     /// Contents of `etc/passwd` and `etc/group` where the layer has them as regular files of at most 1 MiB.
     pub texts: BTreeMap<PathBuf, Vec<u8>>,
+    /// Digests of the contents of regular files, by where they begin in the tar. Complete for layers that were made
+    /// here, empty for those of base images.
+    pub digests: BTreeMap<u64, Digest>,
+}
+
+/// Whether the contents of files are hashed while a layer is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileDigests {
+    /// Each file's.
+    Taken,
+    /// None.
+    Omitted,
 }
 
 impl LayerIndex {
     /// Reads the uncompressed tar of a layer to its end, so that a digest taken on the way covers all of it.
     pub fn read(tar: impl Read) -> Result<Self, TarError> {
+        Self::read_with(tar, FileDigests::Omitted)
+    }
+
+    /// The same, with digests of the files' contents if wanted.
+    pub fn read_with(tar: impl Read, digests: FileDigests) -> Result<Self, TarError> {
         let mut reader = TarReader::new(tar);
         let mut index = Self::default();
         while let Some((entry, mut contents)) = reader.next_entry()? {
@@ -44,8 +61,19 @@ impl LayerIndex {
                 if matches!(entry.kind, EntryKind::File { size, .. } if size <= MAX_TEXT) {
                     let mut text = Vec::new();
                     contents.read_to_end(&mut text).map_err(TarError::from_contents)?;
+                    if digests == FileDigests::Taken
+                        && let EntryKind::File { offset, .. } = entry.kind
+                    {
+                        index.digests.insert(offset, Digest::of(&text));
+                    }
                     index.texts.insert(entry.path.clone(), text);
                 }
+            } else if digests == FileDigests::Taken
+                && let EntryKind::File { offset, .. } = entry.kind
+            {
+                let mut hashing = Hashing::new(contents);
+                io::copy(&mut hashing, &mut io::sink()).map_err(TarError::from_contents)?;
+                index.digests.insert(offset, hashing.finish().1);
             }
             index.entries.push(entry);
         }

@@ -107,7 +107,9 @@ fn is_what_buildah_makes_of_it_and_is_sent_once() {
     let before = registry.log().len();
     pushing(&registry, "team/app:2").store(build.store_path()).run().success();
     assert!(registry.log()[before..].contains("PUT /v2/team/app/manifests/2"));
-    assert_eq!(uploads(&registry.log()[before..]), Vec::<&str>::new());
+    let log = registry.log();
+    let uploads = uploads(&log[before..]);
+    assert!(uploads.iter().all(|request| request.contains("mount=")), "{uploads:#?}");
 }
 
 /// The requests of a registry's log that begin or carry out an upload.
@@ -130,9 +132,8 @@ fn layers_go_from_repository_to_repository_without_being_sent() {
         uploads.iter().filter(|line| line.starts_with(start) && line.contains(part)).count()
     };
     // What the base has comes from where the base was pulled, though it was asked for by another name.
-    assert_eq!(count("POST /v2/team/one/", "from=library%2Fnode"), 4, "{uploads:#?}");
-    assert_eq!(count("PUT /v2/team/one/", "digest="), 4 + 1, "new layers and the config: {uploads:#?}");
-    // Of the second repository only the config is sent.
-    assert_eq!(count("POST /v2/team/two/", "mount="), 4 + 4, "{uploads:#?}");
-    assert_eq!(count("PUT /v2/team/two/", "digest="), 1, "{uploads:#?}");
+    assert_eq!(count("POST /v2/team/", "from=library%2Fnode"), 4, "{uploads:#?}");
+    // New layers and the config are sent to one of the repositories, and the other has them mounted from there.
+    assert_eq!(count("PUT /v2/team/", "digest="), 4 + 1, "{uploads:#?}");
+    assert_eq!(count("POST /v2/team/", "from=team%2F"), 4 + 4 + 1, "{uploads:#?}");
 }
