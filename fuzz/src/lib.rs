@@ -112,7 +112,11 @@ pub fn context(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(git) = GitSource::parse(&text) {
         let directory = git.subdirectory.unwrap_or_default();
-        assert!(directory.components().all(|part| matches!(part, Component::Normal(_))), "{directory:?}");
+        assert!(
+            directory.components().all(|part| matches!(part, Component::Normal(_))),
+            "{}",
+            directory.display()
+        );
     }
     let _ = buildx::parse(&text);
     let _ = kaniko::parse(&text, &KanikoOptions::default());

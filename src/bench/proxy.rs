@@ -152,8 +152,8 @@ fn chunks(from: &mut impl BufRead, to: &mut impl Write, count: &impl Fn(u64)) ->
     let line = |from: &mut dyn BufRead, to: &mut dyn Write| -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         from.take(MAX_HEAD).read_until(b'\n', &mut line)?;
-        to.write_all(&line)?;
         count(line.len() as u64);
+        to.write_all(&line)?;
         if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
     };
     loop {
@@ -182,8 +182,9 @@ fn transfer(from: &mut impl Read, to: &mut impl Write, length: u64, count: &impl
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        to.write_all(&buffer[..moved])?;
+        // Counted first: whoever has received it may ask for the count at once.
         count(moved as u64);
+        to.write_all(&buffer[..moved])?;
         left -= moved as u64;
     }
     Ok(())

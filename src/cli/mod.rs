@@ -49,7 +49,7 @@ enum Command {
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
-    Registry(registry::RegistryArguments),
+    Registry(Box<registry::RegistryArguments>),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {

@@ -99,7 +99,7 @@ pub enum StepError {
         /// The program.
         program: String,
         /// What it is for.
-        platform: Platform,
+        platform: Box<Platform>,
         /// What to do.
         advice: &'static str,
     },

@@ -128,9 +128,10 @@ impl Runner {
         let (supplies, renewed) = (&self.supplies, &self.renewed);
         let mut prepared =
             Preparation { run, shown, sandbox: &sandbox, settings, supplies, renewed }.prepare()?;
-        let emulator = match is_foreign(&run.platform) {
-            true => Emulator::find(&run.platform, self.common.emulator.as_deref())?,
-            false => None,
+        let emulator = if is_foreign(&run.platform) {
+            Emulator::find(&run.platform, self.common.emulator.as_deref())?
+        } else {
+            None
         };
         let spec = RunSpec { emulator, ..self.specification(run, &mut prepared) };
         let mut lines = Lines::new(activity);
@@ -242,7 +243,7 @@ fn explain(error: SandboxError, run: &RunStep, isolation: Isolation) -> StepErro
         {
             StepError::Foreign {
                 program: program.clone(),
-                platform: run.platform.clone(),
+                platform: Box::new(run.platform.clone()),
                 advice: if isolation.has_namespaces() {
                     "give a static emulator with `--emulator PATH` (needs Linux 6.7), or build on a node that has one \
                      registered (binfmt_misc, with the flag F)"

@@ -181,7 +181,7 @@ mod tests {
         let bytes = write(Vec::new(), ArchiveKind::Docker, &image, &names).unwrap();
         assert_eq!(
             Digest::of(&bytes).to_string(),
-            "sha256:a54a75e68ec3439fc13133adb463bc3e47ea0d3356a48bd5d16832c3b5df74a0"
+            "sha256:10837a5ad56a1c26bda17853f4b8c428a3ff3df7391e1de2fee246fb8df9c598"
         );
         let listing: Vec<_> = {
             let mut reader = crate::layer::TarReader::new(bytes.as_slice());

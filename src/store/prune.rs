@@ -14,7 +14,7 @@ use crate::layer::Digest;
 
 /// Clocks of file systems are coarse, and may be set: what was used this long before a build began counts as used by
 /// it.
-const SLACK: Duration = Duration::from_secs(60);
+const SLACK: Duration = Duration::from_mins(1);
 
 /// A thing in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

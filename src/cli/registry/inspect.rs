@@ -111,7 +111,7 @@ fn write_image(text: &mut String, image: &PlatformImage) -> std::fmt::Result {
     writeln!(text, "\n{}  {}", image.label(), descriptor.digest)?;
     writeln!(text, "  {}, {}", bytes(image.size()), count(image.manifest.layers.len(), "layer"))?;
     let Some(config) = &image.config else {
-        writeln!(text, "  config      {}", printable(&image.manifest.config.media_type.to_string()))?;
+        writeln!(text, "  config      {}", printable(image.manifest.config.media_type.as_ref()))?;
         return Ok(());
     };
     for (name, value) in settings(config) {

@@ -64,5 +64,5 @@ pub(super) async fn tags(arguments: &TagsArguments) -> Result<Verdict, CommandEr
 }
 
 fn lines(names: &[String]) -> String {
-    names.iter().map(|name| format!("{name}\n")).collect()
+    names.iter().flat_map(|name| [name.as_str(), "\n"]).collect()
 }

@@ -113,14 +113,13 @@ async fn check(source: &Source, blob: &Descriptor) -> Result<(), CommandError> {
 }
 
 fn text(report: &Report) -> String {
-    let mut text: String =
-        report.faults.iter().map(|fault| format!("damaged  {}  {}\n", fault.digest, fault.problem)).collect();
     let Report { image, digest, blobs, size, faults } = report;
     let verdict = match faults.len() {
         0 => "all of them good".to_owned(),
         1 => "1 fault".to_owned(),
         count => format!("{count} faults"),
     };
-    text.push_str(&format!("{image}: {digest}, {blobs} blobs with {} read, {verdict}\n", bytes(*size)));
-    text
+    let damaged = faults.iter().map(|fault| format!("damaged  {}  {}", fault.digest, fault.problem));
+    let summary = format!("{image}: {digest}, {blobs} blobs with {} read, {verdict}\n", bytes(*size));
+    damaged.chain([summary]).collect::<Vec<_>>().join("\n")
 }

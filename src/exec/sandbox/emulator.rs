@@ -68,24 +68,21 @@ impl Emulator {
         let usable = |path: &Path| {
             path.as_os_str().len() <= MAX_PATH && path.to_str().is_some() && is_static(path).unwrap_or(false)
         };
-        let program = match named {
-            Some(path) => {
-                let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-                if !usable(&path) {
-                    let architecture = platform.architecture().to_owned();
-                    return Err(EmulatorError { path, architecture });
-                }
-                Some(path)
+        let program = if let Some(path) = named {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            if !usable(&path) {
+                let architecture = platform.architecture().to_owned();
+                return Err(EmulatorError { path, architecture });
             }
-            None => {
-                let path = std::env::var_os("PATH").unwrap_or_default();
-                let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-                let candidates = [format!("qemu-{qemu}-static"), format!("qemu-{qemu}")];
-                candidates
-                    .iter()
-                    .flat_map(|name| directories.iter().map(move |directory| directory.join(name)))
-                    .find(|path| path.is_absolute() && usable(path))
-            }
+            Some(path)
+        } else {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+            let candidates = [format!("qemu-{qemu}-static"), format!("qemu-{qemu}")];
+            candidates
+                .iter()
+                .flat_map(|name| directories.iter().map(move |directory| directory.join(name)))
+                .find(|path| path.is_absolute() && usable(path))
         };
         Ok(program.map(|program| Self { program, class, byte_order, machine }))
     }

@@ -28,25 +28,26 @@ impl Writer<'_> {
     pub(super) fn files(&mut self, files: &Files) -> Option<Output> {
         match files {
             Files::Step(step) => self.output(*step),
-            Files::Context(name) => Some(self.context(name)),
+            Files::Context(name) => Some(self.context(name.as_ref())),
         }
     }
 
-    fn context(&mut self, name: &Option<String>) -> Output {
-        if let Some(output) = self.contexts.get(name) {
+    fn context(&mut self, name: Option<&String>) -> Output {
+        let name = name.cloned();
+        if let Some(output) = self.contexts.get(&name) {
             return output.clone();
         }
         let shown = name.as_deref().unwrap_or(CONTEXT);
         // The hint lets a daemon transfer only what changed since another build of the same directory.
         let mut attributes = BTreeMap::from([("local.sharedkeyhint".to_owned(), shown.to_owned())]);
-        if let Some(patterns) = self.options.ignored.get(name).filter(|patterns| !patterns.is_empty()) {
+        if let Some(patterns) = self.options.ignored.get(&name).filter(|patterns| !patterns.is_empty()) {
             let patterns = serde_json::Value::from(patterns.clone()).to_string();
             attributes.insert("local.excludepatterns".to_owned(), patterns);
         }
         let title = format!("[internal] load {shown}");
         let op = source(format!("local://{shown}"), attributes);
         let output = self.definition.vertex(&[], op, &title, None);
-        self.contexts.insert(name.clone(), output.clone());
+        self.contexts.insert(name, output.clone());
         output
     }
 

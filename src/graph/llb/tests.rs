@@ -8,7 +8,8 @@ use prost::Message as _;
 use super::*;
 use crate::dockerfile::{Source, parse};
 use crate::graph::{Bases, NamedContext, PlanRequest, Planned, plan};
-use crate::image::ImageConfig;
+use crate::image::{Descriptor, ImageConfig, Layer, MediaType};
+use crate::layer::{DiffId, Digest};
 
 fn graph(dockerfile: &str, contexts: &BTreeMap<String, NamedContext>) -> Graph {
     let dockerfile = parse(Source::new("Dockerfile", dockerfile)).unwrap();
@@ -30,7 +31,10 @@ fn graph(dockerfile: &str, contexts: &BTreeMap<String, NamedContext>) -> Graph {
             Planned::Graph(graph) => return *graph,
             Planned::Needs(needs) => bases.extend(needs.into_iter().map(|need| {
                 let config = ImageConfig::for_platform(&need.platform);
-                (need, crate::graph::Base { config, layers: Vec::new(), is_docker: false })
+                // Without any layer it would be an empty file system.
+                let descriptor = Descriptor::new(MediaType::ImageLayerGzip, Digest::of("blob"), 1);
+                let layer = Layer { diff_id: DiffId(Digest::of("layer")), descriptor };
+                (need, crate::graph::Base { config, layers: vec![layer], is_docker: false })
             })),
         }
     }
@@ -71,8 +75,6 @@ fn check(definition: &pb::Definition) {
         known.into_iter().collect()
     );
 }
-
-use crate::layer::Digest;
 
 fn ops(definition: &pb::Definition) -> Vec<pb::Op> {
     definition.def.iter().map(|bytes| pb::Op::decode(bytes.as_slice()).unwrap()).collect()
@@ -261,9 +263,23 @@ fn another_implementation_says_the_same() {
         all
     };
     assert_eq!(identifiers(&ours), identifiers(&theirs));
+    // The inputs may come in any order: what is compared is what they stand for.
     let shape = |definition: &pb::Definition| {
         let [(action, copy)] = copies(definition).try_into().unwrap();
-        (action.input, action.secondary_input, action.output, copy.src, copy.dest, copy.mode, copy.timestamp)
+        let all = ops(definition);
+        let is_copy = |op: &&pb::Op| matches!(op.op, Some(pb::op::Op::File(_)));
+        let inputs = &all.iter().find(is_copy).unwrap().inputs;
+        let identifier = |index: i64| {
+            let digest = &inputs[usize::try_from(index).unwrap()].digest;
+            let vertex =
+                definition.def.iter().position(|bytes| Digest::of(bytes).to_string() == *digest).unwrap();
+            match &all[vertex].op {
+                Some(pb::op::Op::Source(source)) => source.identifier.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (below, from) = (identifier(action.input), identifier(action.secondary_input));
+        (below, from, action.output, copy.src, copy.dest, copy.mode, copy.timestamp)
     };
     assert_eq!(shape(&ours), shape(&theirs));
     let command = |definition: &pb::Definition| {

@@ -59,7 +59,9 @@ fn what_was_below_a_result_comes_with_it() {
     // What is known of the first step is lost.
     records.retain(|path| std::fs::read_to_string(path).unwrap().matches("diff_id").count() == 1);
     assert_eq!(records.len(), 2);
-    records.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for path in &records {
+        std::fs::remove_file(path).unwrap();
+    }
     let layout = first.beside("image");
     let second = Build::new(text)
         .args(["--offline".to_owned(), format!("--output=type=oci,dest={}", layout.display())])

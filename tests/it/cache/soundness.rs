@@ -73,7 +73,7 @@ const COMMANDS: [&str; 6] = [
 impl Project {
     fn new(dice: &mut Dice) -> Self {
         let mut stages = Vec::new();
-        for stage in 0..1 + dice.roll(3) {
+        for stage in 0..=dice.roll(3) {
             let count = 1 + dice.roll(5);
             stages.push((0..count).map(|_| Step::new(dice, stage)).collect());
         }

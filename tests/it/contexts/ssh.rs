@@ -1,4 +1,4 @@
-//! Git over SSH with a real `sshd`. Checklist: kaniko.md 2.4; issue 6, "deploy keys with known_hosts".
+//! Git over SSH with a real `sshd`. Checklist: kaniko.md 2.4; issue 6, "deploy keys with `known_hosts`".
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -154,12 +154,16 @@ fn who_is_not_known_is_refused() {
 }
 
 /// `ssh-agent` with one key.
-struct Agent(Child, TempDir);
+struct Agent {
+    process: Child,
+    /// Where its socket is.
+    _directory: TempDir,
+}
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 }
 
@@ -172,7 +176,7 @@ fn agents() {
     let socket = directory.path().join("agent");
     let process =
         Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-    let agent = Agent(process, directory);
+    let agent = Agent { process, _directory: directory };
     while !socket.exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

@@ -232,6 +232,7 @@ impl Case {
 
     /// Tries the reason of a written case: Buildah must fail, or make something else of it.
     #[track_caller]
+    #[expect(clippy::print_stdout, reason = "who writes a reason wants to see what it stands for")]
     fn check_reason(&self, cooper: &View, keys: &[&str], with_history: bool) {
         let build = self.cooper();
         let directory = build.beside("buildah");
@@ -258,6 +259,7 @@ impl Case {
 
     /// A reason must be true of the version of Buildah that it was written for; a newer one may have caught up.
     #[track_caller]
+    #[expect(clippy::print_stdout, reason = "with another version it is news, not a failure")]
     fn assert_reason(&self, holds: bool, instead: &str) {
         let reason = self.reason.unwrap_or_default();
         let text = format!("{}: \"{reason}\" is not so: {instead}", self.rule);

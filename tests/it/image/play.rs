@@ -84,7 +84,7 @@ fn the_pod_in_k8s_builds_and_pushes() {
     fs::write(&file, objects(&network) + &pod).unwrap();
     podman.run(&["kube", "play", "--network=host", &file.display().to_string()]).success();
     let container = "kaniko-build-kaniko";
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_mins(2);
     loop {
         let state = podman
             .run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container])

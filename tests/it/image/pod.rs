@@ -1,4 +1,4 @@
-//! A pod of Cooper's image by runc: CRI-O's capabilities, a seccomp profile like RuntimeDefault.
+//! A pod of Cooper's image by runc: CRI-O's capabilities, a seccomp profile like `RuntimeDefault`.
 
 use std::fs;
 use std::path::Path;

@@ -111,7 +111,7 @@ fn size(stage: &Stage) -> u64 {
     blobs
         .into_iter()
         .map(|entry| entry.unwrap().metadata().unwrap())
-        .filter(|m| m.is_file())
+        .filter(std::fs::Metadata::is_file)
         .map(|m| m.len())
         .sum()
 }

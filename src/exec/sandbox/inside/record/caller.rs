@@ -15,7 +15,7 @@ use rustix::io::Errno;
 const MAX_PATH: usize = 4096;
 
 /// Memory is there or not by pages; the smallest of any machine has so many bytes.
-const PAGE: u64 = 4096;
+const PAGE: usize = 4096;
 
 /// A thread that waits for the answer to its call.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +74,10 @@ impl Caller<'_> {
         let mut bytes = Vec::new();
         while bytes.len() < MAX_PATH {
             let here = address.checked_add(bytes.len() as u64).ok_or(Errno::FAULT)?;
-            let mut piece = [0; PAGE as usize];
-            let piece = &mut piece[..usize::try_from(PAGE - here % PAGE).unwrap_or(0)];
+            let mut piece = [0; PAGE];
+            // Only this page is known to be there.
+            let offset = usize::try_from(here % PAGE as u64).unwrap_or(0);
+            let piece = &mut piece[offset..];
             memory.read_exact_at(piece, here).map_err(|_| Errno::FAULT)?;
             if let Some(end) = piece.iter().position(|byte| *byte == 0) {
                 bytes.extend_from_slice(&piece[..end]);

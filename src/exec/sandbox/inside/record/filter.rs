@@ -17,9 +17,9 @@ const fn argument(index: u32) -> u32 {
 
 /// `AUDIT_ARCH_X86_64` or `AUDIT_ARCH_AARCH64` of `linux/audit.h`: the ELF machine, 64 bit, little-endian.
 #[cfg(target_arch = "x86_64")]
-const NATIVE: u32 = 62 | 0x8000_0000 | 0x4000_0000;
+const NATIVE: u32 = 0x3e | 0x8000_0000 | 0x4000_0000;
 #[cfg(target_arch = "aarch64")]
-const NATIVE: u32 = 183 | 0x8000_0000 | 0x4000_0000;
+const NATIVE: u32 = 0xb7 | 0x8000_0000 | 0x4000_0000;
 
 /// Calls that are always heard of, besides the older ones that only some architectures have.
 const CALLS: [c_long; 21] = [

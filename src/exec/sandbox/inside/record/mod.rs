@@ -221,15 +221,13 @@ impl Recorder {
                 Ok(Reply::Continue.into())
             }
             libc::SYS_getuid => Ok(value(self.who(call).users[0])),
-            libc::SYS_geteuid => Ok(value(self.who(call).users[1])),
+            // The calls for file access give the old effective id, whether they succeed or not.
+            libc::SYS_geteuid | libc::SYS_setfsuid => Ok(value(self.who(call).users[1])),
             libc::SYS_getgid => Ok(value(self.who(call).groups[0])),
-            libc::SYS_getegid => Ok(value(self.who(call).groups[1])),
+            libc::SYS_getegid | libc::SYS_setfsgid => Ok(value(self.who(call).groups[1])),
             libc::SYS_getresuid => self.tell_three(call, self.who(call).users),
             libc::SYS_getresgid => self.tell_three(call, self.who(call).groups),
             libc::SYS_getgroups => self.tell_groups(call),
-            // They give the old effective id, whether they succeed or not.
-            libc::SYS_setfsuid => Ok(value(self.who(call).users[1])),
-            libc::SYS_setfsgid => Ok(value(self.who(call).groups[1])),
             libc::SYS_setuid => self.change_users(call, |old, is_root| people::set(old, user, is_root)),
             libc::SYS_setgid => self.change_groups(call, |old, is_root| people::set(old, user, is_root)),
             libc::SYS_setreuid => {
