@@ -20,7 +20,7 @@ const BINFMT: &str = concat!(
 );
 
 /// A small system for arm64, the sample app's steps on it.
-const COPIES: &str = "FROM scratch AS base\nADD debug-arm64.tar /\nENV PATH=/busybox\nWORKDIR /app\n\
+const COPIES: &str = "FROM scratch AS base\nADD debug-arm64.tar /\nFROM base\nENV PATH=/busybox\nWORKDIR /app\n\
     COPY --chown=1001:1001 --chmod=640 src ./src/\nCOPY --from=base /busybox/busybox /own/\nUSER 1001\nCMD [\"sh\"]\n";
 const RUN: &str = "USER 0\nRUN uname -m > /machine && adduser -D -H -u 1002 other && chown -R other /app\n\
     RUN test \"$(cat /machine)\" = aarch64 && rm -r /own\n";
