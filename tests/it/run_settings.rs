@@ -1,7 +1,5 @@
 //! What a command line says of all RUNs at once: `--shm-size`, `--ulimit`, `--emulator`.
 
-#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 

@@ -132,7 +132,7 @@ fn without_a_time_an_image_stays() {
 #[derive(Debug, Clone)]
 struct Images {
     /// Text (few, so that layers are shared), day, and whether for two platforms.
-    images: Vec<(u8, i64, bool)>,
+    pushed: Vec<(u8, i64, bool)>,
     /// Further tags of images.
     tags: Vec<usize>,
     keep: usize,
@@ -149,12 +149,12 @@ fn what_is_kept_outlives_pruning_and_garbage_collection() {
         0..4_usize,
         0..20_i64,
     );
-    let images = images.prop_map(|(images, tags, keep, since)| Images { images, tags, keep, since });
+    let images = images.prop_map(|(images, tags, keep, since)| Images { pushed: images, tags, keep, since });
     let mut runner = TestRunner::new(Config { cases: 4, failure_persistence: None, ..Config::default() });
     let mut round = 0;
     let round = std::cell::RefCell::new(&mut round);
     runner
-        .run(&images, |Images { images, tags, keep, since }| {
+        .run(&images, |Images { pushed: images, tags, keep, since }| {
             **round.borrow_mut() += 1;
             let app = format!("app{}", round.borrow());
             for (n, (text, day, is_index)) in images.iter().enumerate() {
