@@ -131,9 +131,10 @@ impl Inputs {
             }
         };
         let (name, text, path) = match (&request.dockerfile, received) {
-            (DockerfileSource::InContext, Some(text)) => ("Dockerfile".to_owned(), text.clone(), None),
+            (DockerfileSource::InContext, Some(text)) | (DockerfileSource::Text(text), None) => {
+                ("Dockerfile".to_owned(), text.clone(), None)
+            }
             (_, Some(_)) => return Err(BuildError::TwoDockerfiles { context: request.context.to_string() }),
-            (DockerfileSource::Text(text), None) => ("Dockerfile".to_owned(), text.clone(), None),
             (DockerfileSource::InContext, None) => {
                 let path = root
                     .find("Dockerfile".as_ref())

@@ -55,12 +55,11 @@ impl SshPlaces {
     pub fn from_environment() -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let own = set("HOME").map(|home| PathBuf::from(home).join(".ssh"));
-        let known_hosts = match set("SSH_KNOWN_HOSTS") {
-            Some(list) => std::env::split_paths(&list).collect(),
-            None => {
-                let own = own.iter().map(|own| own.join("known_hosts"));
-                own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
-            }
+        let known_hosts = if let Some(list) = set("SSH_KNOWN_HOSTS") {
+            std::env::split_paths(&list).collect()
+        } else {
+            let own = own.iter().map(|own| own.join("known_hosts"));
+            own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
         };
         let names = ["id_ed25519", "id_ecdsa", "id_rsa", "ssh-privatekey"];
         let identities = own.iter().flat_map(|own| names.map(|name| own.join(name))).collect();
@@ -99,11 +98,11 @@ impl Access {
         for host in hosts(url) {
             let header = format!("HTTP_AUTH_HEADER_{host}");
             if let Some(value) = self.secret(&header) {
-                return self::header(value.to_vec(), &header, &host).map(Some);
+                return self::header(value, &header, &host).map(Some);
             }
             let token = format!("HTTP_AUTH_TOKEN_{host}");
             if let Some(value) = self.secret(&token) {
-                return self::header([b"Bearer ", value].concat(), &token, &host).map(Some);
+                return self::header(&[b"Bearer ", value].concat(), &token, &host).map(Some);
             }
         }
         login.map(|login| basic(login, url)).transpose()
@@ -125,13 +124,13 @@ impl Access {
             }
             let id = format!("GIT_AUTH_HEADER{scope}");
             if let Some(value) = self.secret(&id) {
-                return header(value.to_vec(), &id, &host).map(Some);
+                return header(value, &id, &host).map(Some);
             }
             let id = format!("GIT_AUTH_TOKEN{scope}");
             if let Some(value) = self.secret(&id) {
                 // As GitHub wants it; other servers do not look at the user.
                 let pair = STANDARD.encode([b"x-access-token:", value].concat());
-                return header(format!("Basic {pair}").into_bytes(), &id, &host).map(Some);
+                return header(format!("Basic {pair}").as_bytes(), &id, &host).map(Some);
             }
         }
         Ok(None)
@@ -153,11 +152,11 @@ fn hosts(url: &Url) -> Vec<String> {
 fn basic(login: &Login, url: &Url) -> Result<HeaderValue, AccessError> {
     let pair = STANDARD.encode(format!("{}:{}", login.user.reveal(), login.password.reveal()));
     let host = url.host_str().unwrap_or_default();
-    header(format!("Basic {pair}").into_bytes(), "login", host)
+    header(format!("Basic {pair}").as_bytes(), "login", host)
 }
 
-fn header(value: Vec<u8>, id: &str, host: &str) -> Result<HeaderValue, AccessError> {
-    let mut value = HeaderValue::from_bytes(&value)
+fn header(value: &[u8], id: &str, host: &str) -> Result<HeaderValue, AccessError> {
+    let mut value = HeaderValue::from_bytes(value)
         .map_err(|_| AccessError::NotAHeader { id: id.to_owned(), host: host.to_owned() })?;
     value.set_sensitive(true);
     Ok(value)

@@ -193,7 +193,7 @@ fn hostile(members: &[(&str, &str, &str)]) -> Vec<u8> {
         if *kind != "0" {
             put(157, target);
         }
-        put(257, "ustar\000");
+        put(257, "ustar\x0000");
         put(148, "        ");
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
