@@ -33,7 +33,7 @@ impl Store {
             .spawn()
             .unwrap();
         // Its first start installs it.
-        let deadline = Instant::now() + Duration::from_secs(300);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while TcpStream::connect(address).is_err() {
             assert_eq!(process.try_wait().unwrap(), None, "the {kind} store ended at its start");
             assert!(Instant::now() < deadline, "the {kind} store does not start");
@@ -156,7 +156,7 @@ fn azure() {
 fn azure_signature() -> String {
     use base64::Engine as _;
     let key = base64::engine::general_purpose::STANDARD.decode(AZURE_KEY).unwrap();
-    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let (permissions, services, types, expiry, version) =
         ("rwc", "b", "co", "2099-01-01T00:00:00Z", "2019-12-12");
     let text = format!(

@@ -108,9 +108,9 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(
     let reply = answer(&request);
     let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
-    head.push_str(&format!("Content-Length: {}\r\n\r\n", reply.body.len()));
+    head.extend(["Content-Length: ", &reply.body.len().to_string(), "\r\n\r\n"]);
     let body =
         if request.method == "HEAD" { &[][..] } else { &reply.body[..reply.cut.unwrap_or(reply.body.len())] };
     let stream = stream.get_mut();
