@@ -97,7 +97,7 @@ fn s3() {
 #[test]
 fn google() {
     let archive = std::fs::read(archive().path()).unwrap();
-    let store = WebServer::start(None, move |request| match request.path.as_str() {
+    let store = WebServer::start(None, move |request| match request.path.replace("%2F", "/").as_str() {
         "/contexts/team/app.tar.gz" => Reply::new(200, archive.clone())
             .header("Last-Modified", "Sun, 22 Nov 2026 10:00:00 GMT")
             .header("ETag", "\"8b1a9953c4611296a827abf8c47804d7\"")
