@@ -114,7 +114,7 @@ fn what_cannot_be_a_context() {
     });
     for (path, said) in [
         ("damaged", "the archive cannot be unpacked"),
-        ("short", "ends"),
+        ("short", "the file is incomplete"),
         ("broken", "cannot load the build context"),
         ("binary", "neither a tar archive"),
         ("empty", "it is empty"),

@@ -1,4 +1,4 @@
-//! Git over SSH with a real `sshd`. Checklist: kaniko.md 2.4; issue 6, "deploy keys with `known_hosts`".
+//! Git over SSH with a real `sshd`. Checklist: kaniko.md 2.4; issue 6, "deploy keys" with `known_hosts`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -153,17 +153,13 @@ fn who_is_not_known_is_refused() {
     run(&nobody, &[key, line]).failure(1, &["cannot reach the git server 127.0.0.1"]);
 }
 
-/// `ssh-agent` with one key.
-struct Agent {
-    process: Child,
-    /// Where its socket is.
-    _directory: TempDir,
-}
+/// `ssh-agent`, as long as the test runs.
+struct Agent(Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
@@ -176,7 +172,7 @@ fn agents() {
     let socket = directory.path().join("agent");
     let process =
         Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-    let agent = Agent { process, _directory: directory };
+    let agent = Agent(process);
     while !socket.exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

@@ -97,13 +97,17 @@ fn s3() {
 #[test]
 fn google() {
     let archive = std::fs::read(archive().path()).unwrap();
-    let store = WebServer::start(None, move |request| match request.path.as_str() {
-        "/contexts/team/app.tar.gz" => Reply::new(200, archive.clone())
-            .header("Last-Modified", "Sun, 22 Nov 2026 10:00:00 GMT")
-            .header("ETag", "\"8b1a9953c4611296a827abf8c47804d7\"")
-            .header("x-goog-generation", "1795351520751333"),
-        _ => Reply::new(404, "<?xml version='1.0' encoding='UTF-8'?><Error><Code>NoSuchKey</Code></Error>")
-            .header("Content-Type", "application/xml"),
+    let store = WebServer::start(None, move |request| {
+        match request.path.replace("%2F", "/").replace("%2E", ".").as_str() {
+            "/contexts/team/app.tar.gz" => Reply::new(200, archive.clone())
+                .header("Last-Modified", "Sun, 22 Nov 2026 10:00:00 GMT")
+                .header("ETag", "\"8b1a9953c4611296a827abf8c47804d7\"")
+                .header("x-goog-generation", "1795351520751333"),
+            _ => {
+                Reply::new(404, "<?xml version='1.0' encoding='UTF-8'?><Error><Code>NoSuchKey</Code></Error>")
+                    .header("Content-Type", "application/xml")
+            }
+        }
     });
     let build = |source: &str| Build::new("").source(source).env("STORAGE_EMULATOR_HOST", store.url());
     assert_eq!(build("gs://contexts/team/app.tar.gz").image().text("file"), "from a store\n");
@@ -156,7 +160,7 @@ fn azure() {
 fn azure_signature() -> String {
     use base64::Engine as _;
     let key = base64::engine::general_purpose::STANDARD.decode(AZURE_KEY).unwrap();
-    let key = key.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let key = key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let (permissions, services, types, expiry, version) =
         ("rwc", "b", "co", "2099-01-01T00:00:00Z", "2019-12-12");
     let text = format!(

@@ -108,7 +108,7 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(
     let reply = answer(&request);
     let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
-        head.extend([name.as_str(), ": ", value, "\r\n"]);
+        head.extend([name, ": ", value, "\r\n"]);
     }
     head.extend(["Content-Length: ", &reply.body.len().to_string(), "\r\n\r\n"]);
     let body =
