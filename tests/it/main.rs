@@ -15,6 +15,7 @@ mod executor;
 mod fuzz;
 mod image;
 mod language;
+mod llb;
 mod mounts;
 mod pods;
 mod registry;
