@@ -48,9 +48,10 @@ fn writes_a_definition_and_what_the_exporter_needs() {
 #[test]
 fn what_a_daemon_cannot_see_is_refused_at_its_place() {
     let build = Build::new("FROM base\nCOPY a /a\n").file("a", "a");
-    let layout = format!("--build-context=base=oci-layout://{}:latest", crate::support::base_layout().display());
+    let layout =
+        format!("--build-context=base=oci-layout://{}:latest", crate::support::base_layout().display());
     let (outcome, bytes) = llb(&build, &[&layout]);
-    outcome.failure(1, &["push the image", "Dockerfile:1:6"]);
+    outcome.failure(1, &["push the image", "Dockerfile:1:1"]);
     assert!(bytes.is_empty());
 
     let build = Build::new("FROM scratch\nLABEL a=b\n");

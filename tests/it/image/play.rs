@@ -64,10 +64,12 @@ fn objects(network: &Network) -> String {
     for (name, content) in files() {
         writeln!(text, "  {name}: {}", serde_json::to_string(&content).unwrap()).unwrap();
     }
-    let config = base64::engine::general_purpose::STANDARD.encode(network.log_in(REGISTRY));
+    let login = network.log_in(REGISTRY);
+    let config = base64::engine::general_purpose::STANDARD.encode(&login);
+    let bare = serde_json::to_string(&login).unwrap();
     text.push_str("---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: registry-credentials\n");
-    // The pod names the file for the key. Podman (4.3) does not heed that: the other key is for it.
-    writeln!(text, "data:\n  .dockerconfigjson: {config}\n  config.json: {config}\n---").unwrap();
+    // The pod names the file for the key. Podman (4.3) heeds neither that nor the encoding: the other key is for it.
+    writeln!(text, "data:\n  .dockerconfigjson: {config}\n  config.json: {bare}\n---").unwrap();
     text
 }
 

@@ -131,7 +131,7 @@ fn the_pod_of_kaniko_runs_with_another_image() {
             assert!(log.contains(words), "{words} is not in:\n{log}");
         }
         check(&network);
-        digests.push(network.inspect(&["--format", "{{.LayersData}}"], 5000, IMAGE));
+        digests.push(network.inspect(&["--raw"], 5000, IMAGE));
         let _ = std::fs::remove_dir_all(network.path("copy"));
     }
     // The second build has found everything in the cache, whatever the kubelet called its directory.

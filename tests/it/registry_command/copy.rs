@@ -40,7 +40,8 @@ fn within_a_registry_nothing_is_sent() {
     assert_eq!(report["copied"], 1, "{report}");
     assert_eq!(stage.digest("app:1"), stage.digest("other/app:2"));
     let report = stage.json(&["copy", &stage.name("app:1"), &stage.name("other/app:3")]);
-    assert_eq!((&report["mounted"], &report["copied"]), (&0.into(), &0.into()), "{report}");
+    // A mount is asked for without a look: it costs one request whether the blob is there or not.
+    assert_eq!((&report["copied"], &report["copiedSize"]), (&0.into(), &0.into()), "{report}");
 }
 
 #[test]
