@@ -23,7 +23,7 @@ const BINFMT: &str = concat!(
 const COPIES: &str = "FROM scratch AS base\nADD debug-arm64.tar /\nFROM base\nENV PATH=/busybox\nWORKDIR /app\n\
     COPY --chown=1001:1001 --chmod=640 src ./src/\nCOPY --from=base /busybox/busybox /own/\nUSER 1001\nCMD [\"sh\"]\n";
 const RUN: &str = "USER 0\nRUN uname -m > /machine && chown -R 1002 /app\n\
-    RUN test \"$(cat /machine)\" = aarch64 && rm -r /own\n";
+    RUN read machine < /machine && test $machine = aarch64 && rm -r /own\n";
 
 /// A namespace in which programs for arm64 are run by qemu, where that can be had: the kernel keeps one list of
 /// interpreters per user namespace (since 6.7). Its ids are those outside, so that anything can be owned by anyone. Ends

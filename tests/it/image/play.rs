@@ -5,8 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-
 use super::network::Network;
 use super::seed::{REGISTRY, check, files, network};
 use super::{has_containers, made};
@@ -58,18 +56,13 @@ impl<'a> Podman<'a> {
     }
 }
 
-/// A ConfigMap and a Secret, as `kubectl create` makes them.
-fn objects(network: &Network) -> String {
+/// A ConfigMap, as `kubectl create` makes it.
+fn objects() -> String {
     let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: build-context\ndata:\n".to_owned();
     for (name, content) in files() {
         writeln!(text, "  {name}: {}", serde_json::to_string(&content).unwrap()).unwrap();
     }
-    let login = network.log_in(REGISTRY);
-    let config = base64::engine::general_purpose::STANDARD.encode(&login);
-    let bare = serde_json::to_string(&login).unwrap();
-    text.push_str("---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: registry-credentials\n");
-    // The pod names the file for the key. Podman (4.3) heeds neither that nor the encoding: the other key is for it.
-    writeln!(text, "data:\n  .dockerconfigjson: {config}\n  config.json: {bare}\n---").unwrap();
+    text.push_str("---\n");
     text
 }
 
@@ -83,7 +76,15 @@ fn the_pod_in_k8s_builds_and_pushes() {
     podman.load(&made::layouts().join("executor"), "registry.local:5000/tools/cooper:0.1.0");
     let pod = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/kaniko-pod.yaml")).unwrap();
     let file = network.path("play.yaml");
-    fs::write(&file, objects(&network) + &pod).unwrap();
+    fs::write(&file, objects() + &pod).unwrap();
+    // A Secret of its own: Podman (4.3) mounts the values of those in the file as they are encoded, and heeds no `items`.
+    let login = serde_json::to_string(&network.log_in(REGISTRY)).unwrap();
+    let secret = network.path("secret.yaml");
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: registry-credentials\ndata:\n  config.json: {login}\n"
+    );
+    fs::write(&secret, text).unwrap();
+    podman.run(&["secret", "create", "registry-credentials", &secret.display().to_string()]).success();
     podman.run(&["kube", "play", "--network=host", &file.display().to_string()]).success();
     let container = "kaniko-build-kaniko";
     let deadline = Instant::now() + Duration::from_mins(2);
