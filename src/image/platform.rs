@@ -24,8 +24,8 @@ pub struct ParsePlatformError(String);
 impl Platform {
     /// The normal form of the given parts.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
-        let variant = variant.filter(|variant| !variant.is_empty());
-        let (architecture, variant) = match (architecture.to_ascii_lowercase().as_str(), variant) {
+        let variant = variant.filter(|variant| !variant.is_empty()).map(str::to_ascii_lowercase);
+        let (architecture, variant) = match (architecture.to_ascii_lowercase().as_str(), variant.as_deref()) {
             ("x86_64" | "x86-64" | "amd64", variant) => ("amd64".to_owned(), variant.filter(|v| *v != "v1")),
             ("aarch64" | "arm64", variant) => {
                 ("arm64".to_owned(), variant.filter(|v| !matches!(*v, "8" | "v8")))
@@ -40,7 +40,7 @@ impl Platform {
             "macos" => "darwin".to_owned(),
             os => os.to_owned(),
         };
-        Self { os, architecture, variant: variant.map(str::to_ascii_lowercase), os_version: None }
+        Self { os, architecture, variant: variant.map(str::to_owned), os_version: None }
     }
 
     /// The same platform with a Windows-style operating system version, which images keep.
