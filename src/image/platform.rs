@@ -148,6 +148,7 @@ mod tests {
             ("Linux/x86_64", "linux/amd64"),
             ("linux/aarch64", "linux/arm64"),
             ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm64/V8", "linux/arm64"),
             ("linux/arm", "linux/arm/v7"),
             ("linux/arm/v6", "linux/arm/v6"),
             ("arm64", "linux/arm64"),
