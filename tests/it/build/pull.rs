@@ -1,7 +1,5 @@
 //! Pulling a base image, in all the ways in which registries give them.
 
-use std::time::Duration;
-
 use cooper::image::Platform;
 
 use crate::registry::{Effect, Fault, Registry};
@@ -36,8 +34,7 @@ fn a_broken_download_goes_on_where_it_broke() {
 fn layers_come_side_by_side() {
     let (registry, base) = with_base();
     for digest in base.digests() {
-        let slow = Effect::Slow(100_000, Duration::from_millis(20));
-        registry.add_fault(Fault::on("GET", &format!("/blobs/{digest}"), slow));
+        registry.add_fault(Fault::on("GET", &format!("/blobs/{digest}"), Effect::Meet(2)));
     }
     mirrored("RUN echo x > /x", &registry).run().success();
     assert!(registry.peak() >= 2);

@@ -36,6 +36,8 @@ pub(crate) enum Effect {
     Lengthen,
     /// So many bytes at once, with a rest between.
     Slow(usize, Duration),
+    /// The answer waits until so many requests were under way at once, for ten seconds at most.
+    Meet(usize),
     /// 307 to the same path at this base URL.
     Redirect(String),
     /// All tokens are forgotten, and then the request is answered.

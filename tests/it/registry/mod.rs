@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use cooper::layer::Digest;
 
@@ -262,6 +263,9 @@ fn serve<S: std::io::Read + std::io::Write>(connection: &mut Connection<S>, shar
             _ => None,
         };
         let is_complete = connection.read_body(&mut request, body_limit).is_ok();
+        if let Some(Effect::Meet(count)) = fault {
+            shared.wait_for_requests(count);
+        }
         let mut inner = shared.inner.lock().unwrap();
         let response = match &fault {
             Some(Effect::Drop) => None,
@@ -325,6 +329,14 @@ fn first_word(text: &str) -> &str {
 }
 
 impl Shared {
+    /// Waits until `count` requests were under way at once, for ten seconds at most.
+    fn wait_for_requests(&self, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.inner.lock().unwrap().peak < count && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// `http://127.0.0.1:PORT`.
     fn base(&self) -> String {
         let scheme = if self.authority.is_some() { "https" } else { "http" };
