@@ -20,10 +20,26 @@ use crate::registry::{Registries, SettingsError};
 const MAX_REDIRECTS: usize = 10;
 
 /// How often something is asked for before it is given up; pauses double from [`FIRST_PAUSE`].
-pub(crate) const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 4;
 
 /// The pause before the second attempt.
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Does `attempt` until it succeeds, fails in a way that will not pass, or has failed [`ATTEMPTS`] times.
+pub(crate) async fn persist<T, E, F: Future<Output = Result<T, E>>>(
+    attempt: impl Fn() -> F,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
+            Err(error) if may_pass(&error) => tokio::time::sleep(pause).await,
+            result => return result,
+        }
+        pause *= 2;
+    }
+    attempt().await
+}
 
 /// Why a web server does not give what was asked for.
 #[derive(Debug, thiserror::Error)]

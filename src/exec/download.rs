@@ -13,7 +13,7 @@ use crate::event::ActivityKind;
 use crate::layer::{Digest, Metadata};
 use crate::rootfs::{Content, ContentSource, Leaf, LeafKind, Node};
 use crate::store::StoreError;
-use crate::web::{self, ATTEMPTS, FIRST_PAUSE, WebError, shown};
+use crate::web::{self, WebError, shown};
 
 /// The name of a file whose URL has none.
 const UNNAMED: &str = "__unnamed__";
@@ -88,17 +88,8 @@ impl Solver {
         let fetcher = &self.settings().fetcher;
         let activity =
             self.settings().events.begin(ActivityKind::Pull, format!("download {}", shown(&parsed)));
-        let downloaded = tokio::runtime::Handle::current().block_on(async {
-            let mut pause = FIRST_PAUSE;
-            for _ in 1..ATTEMPTS {
-                match fetch(fetcher, &parsed).await {
-                    Err(error) if error.may_pass() => tokio::time::sleep(pause).await,
-                    result => return result,
-                }
-                pause *= 2;
-            }
-            fetch(fetcher, &parsed).await
-        })?;
+        let attempts = web::persist(|| fetch(fetcher, &parsed), DownloadError::may_pass);
+        let downloaded = tokio::runtime::Handle::current().block_on(attempts)?;
         if let Some(expected) = checksum.filter(|expected| *expected != downloaded.digest) {
             return Err(DownloadError::Checksum { url: shown(&parsed), expected, actual: downloaded.digest });
         }

@@ -36,7 +36,7 @@ use crate::git::{self, GitError};
 use crate::registry::Registries;
 use crate::rootfs::remove::remove;
 use crate::store::Store;
-use crate::web::{self, ATTEMPTS, FIRST_PAUSE, StreamReader, WebError};
+use crate::web::{self, StreamReader, WebError};
 
 /// Gets contexts; clones share everything.
 #[derive(Debug, Clone)]
@@ -195,15 +195,7 @@ impl Fetcher {
         if !is_local {
             self.require_network()?;
         }
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..ATTEMPTS {
-            match self.attempt(context).await {
-                Err(error) if error.may_pass() => tokio::time::sleep(pause).await,
-                result => return result,
-            }
-            pause *= 2;
-        }
-        self.attempt(context).await
+        web::persist(|| self.attempt(context), FetchError::may_pass).await
     }
 
     async fn attempt(&self, context: &RemoteContext) -> Result<Fetched, FetchError> {
