@@ -1,5 +1,6 @@
 //! COPY and ADD as file operations.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::pb;
@@ -9,6 +10,7 @@ use super::definition::Output;
 use super::{EMPTY, SKIP_OUTPUT, Writer};
 use crate::dockerfile::Chmod;
 use crate::graph::{CopyInput, CopyStep, Located, Step};
+use crate::rootfs::clean;
 
 /// No time is given: files get that of the copying.
 pub(super) const NO_TIME: i64 = -1;
@@ -137,17 +139,7 @@ fn paths(action: pb::FileActionCopy, source: &str, parents: bool) -> pb::FileAct
 
 /// A path from the root, cleaned by its letters as BuildKit does; `..` leads nowhere.
 pub(super) fn absolute(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    format!("/{}", clean(Path::new(path)).display())
 }
 
 /// The position of `output` among the inputs of a vertex, which it joins if it is not there.
