@@ -105,14 +105,19 @@ impl ContextDigests {
     }
 }
 
+/// How much of a file is read at once, in bytes.
+const BUFFER: usize = 128 << 10;
+
 /// Reads a file; its metadata is what it was both before and after.
 fn read(context: &Context, path: &Path) -> Result<(Digest, Metadata), ContextError> {
     let failed = |source| ContextError::Read { path: path.to_owned(), source };
     let _span = tracing::info_span!("digest").entered();
-    let mut buffer = vec![0; 128 << 10];
     loop {
         let mut file = context.open(path)?;
         let before = file.metadata().map_err(failed)?;
+        // Most files are small, and a buffer is cleared before it is used.
+        let size = usize::try_from(before.len()).unwrap_or(BUFFER);
+        let mut buffer = vec![0; size.clamp(1, BUFFER)];
         let mut hasher = Hasher::new();
         loop {
             let count = file.read(&mut buffer).map_err(failed)?;
