@@ -153,12 +153,13 @@ impl FromStr for NamedAgent {
     }
 }
 
-/// `NAME:ADDRESS` or `NAME=ADDRESS`; an IPv6 address may be in brackets.
+/// A number of bytes, with or without a unit.
 fn size(text: &str) -> Result<u64, String> {
     parse_size(text)
         .ok_or_else(|| "it is no size: write a number, with a unit if need be, like 64m".to_owned())
 }
 
+/// `NAME:ADDRESS` or `NAME=ADDRESS`; an IPv6 address may be in brackets.
 fn host(text: &str) -> Result<(String, IpAddr), String> {
     let wrong = || "write NAME:ADDRESS, like registry.local:10.0.0.1".to_owned();
     let split = text.find(['=', ':']).ok_or_else(wrong)?;
