@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{BuilderInfo, Measurement, Report, Row, Sample, Unmeasured, float, size, time};
+use super::{BuilderInfo, Cells, Measurement, Report, Row, Unmeasured, float, size, time};
 use crate::bench::case::{Case, Mode};
 
 pub(super) fn render(report: &Report, notes: &str) -> String {
@@ -96,26 +96,16 @@ fn measurement(text: &mut String, measured: &Measurement) {
 }
 
 fn line(text: &mut String, measured: &Measurement, row: &Row) {
-    let Some(wall) = row.spread(|sample| sample.wall) else {
+    let Some(cells) = Cells::of(measured, row) else {
         let reason = row.absent.as_deref().unwrap_or_default();
         let _ = writeln!(text, "| {} | {}: {reason} | | | | | | | |", row.builder, row.verdict());
         return;
     };
-    let median = |of: fn(&Sample) -> f64| row.spread(of).map_or(0.0, |spread| spread.median);
+    let Cells { median, spread, ratio, cpu, memory, received, sent, written, requests } = cells;
     let _ = writeln!(
         text,
-        "| {} | {} ({}–{}) | {} | {} | {} | {} | {} | {} | {:.0} |",
+        "| {} | {median} ({spread}) | {ratio} | {cpu} | {memory} | {received} | {sent} | {written} | {requests} |",
         row.builder,
-        time(wall.median),
-        time(wall.least),
-        time(wall.most),
-        measured.ratio(row).map_or_else(String::new, |ratio| format!("{ratio:.1}×")),
-        time(median(|sample| sample.cpu)),
-        size(median(|sample| float(sample.memory))),
-        size(median(|sample| float(sample.received))),
-        size(median(|sample| float(sample.sent))),
-        size(median(|sample| float(sample.written))),
-        median(|sample| float(sample.requests as u64)),
     );
 }
 

@@ -176,6 +176,39 @@ impl Report {
     }
 }
 
+/// What the reports in text show of a builder's runs.
+struct Cells {
+    median: String,
+    /// The shortest and the longest time.
+    spread: String,
+    ratio: String,
+    cpu: String,
+    memory: String,
+    received: String,
+    sent: String,
+    written: String,
+    requests: String,
+}
+
+impl Cells {
+    /// The cells of `row`; `None` if nothing was measured.
+    fn of(measured: &Measurement, row: &Row) -> Option<Self> {
+        let wall = row.spread(|sample| sample.wall)?;
+        let median = |of: fn(&Sample) -> f64| row.spread(of).map_or(0.0, |spread| spread.median);
+        Some(Self {
+            median: time(wall.median),
+            spread: format!("{}–{}", time(wall.least), time(wall.most)),
+            ratio: measured.ratio(row).map_or_else(String::new, |ratio| format!("{ratio:.1}×")),
+            cpu: time(median(|sample| sample.cpu)),
+            memory: size(median(|sample| float(sample.memory))),
+            received: size(median(|sample| float(sample.received))),
+            sent: size(median(|sample| float(sample.sent))),
+            written: size(median(|sample| float(sample.written))),
+            requests: format!("{:.0}", median(|sample| float(sample.requests as u64))),
+        })
+    }
+}
+
 /// `3.2 MiB`.
 fn size(bytes: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB"];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, float, size, time};
+use super::{Cells, Report};
 
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
@@ -14,25 +14,17 @@ pub(super) fn render(report: &Report) -> String {
             "", "median", "least–most", "ratio", "cpu", "memory", "received", "sent", "written", "req"
         );
         for row in &measured.rows {
-            let Some(wall) = row.spread(|sample| sample.wall) else {
+            let Some(cells) = Cells::of(measured, row) else {
                 let reason = row.absent.as_deref().unwrap_or_default();
                 let _ = writeln!(text, "  {:16} {}: {reason}", row.builder, row.verdict());
                 continue;
             };
-            let median = |of: fn(&super::Sample) -> f64| row.spread(of).map_or(0.0, |spread| spread.median);
+            let Cells { median, spread, ratio, cpu, memory, received, sent, written, requests } = cells;
             let _ = writeln!(
                 text,
-                "  {:16} {:>9} {:>19} {:>7} {:>9} {:>9} {:>10} {:>10} {:>10} {:>5.0}",
+                "  {:16} {median:>9} {spread:>19} {ratio:>7} {cpu:>9} {memory:>9} {received:>10} {sent:>10} \
+                 {written:>10} {requests:>5}",
                 row.builder,
-                time(wall.median),
-                format!("{}–{}", time(wall.least), time(wall.most)),
-                measured.ratio(row).map_or_else(String::new, |ratio| format!("{ratio:.1}×")),
-                time(median(|sample| sample.cpu)),
-                size(median(|sample| float(sample.memory))),
-                size(median(|sample| float(sample.received))),
-                size(median(|sample| float(sample.sent))),
-                size(median(|sample| float(sample.written))),
-                median(|sample| float(sample.requests as u64)),
             );
             for difference in row.differences.iter().flatten() {
                 let _ = writeln!(text, "    differs: {difference}");
