@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::network::Network;
 use super::{made, unpacked};
-use crate::pods::bundle::runtime_default;
+use crate::pods::bundle::{private_mounts, runtime_default};
 use crate::pods::variant::CRIO;
 use crate::support::{Image, Outcome};
 
@@ -91,18 +91,9 @@ impl<'a> Pod<'a> {
     }
 
     fn mounts(&self, context: &Path, credentials: &Path) -> Vec<Value> {
-        let mut mounts = vec![
-            json!({ "destination": "/proc", "type": "proc", "source": "proc",
-                "options": ["nosuid", "noexec", "nodev"] }),
-            json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }),
-            json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
-            json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-                "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] }),
-            json!({ "destination": "/sys", "type": "bind", "source": "/sys",
-                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] }),
-        ];
+        let mut mounts = private_mounts();
+        mounts.push(json!({ "destination": "/sys", "type": "bind", "source": "/sys",
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] }));
         let mut bind = |source: &Path, destination: &str, access: &str| {
             mounts.push(json!({ "destination": destination, "type": "bind", "source": source,
                 "options": ["rbind", "rprivate", access] }));

@@ -287,20 +287,13 @@ impl Pod {
     }
 
     fn mounts(&self, has_volume: bool, project: &Project) -> Vec<Value> {
-        let mut mounts = vec![
-            json!({ "destination": "/proc", "type": "proc", "source": "proc",
-                "options": ["nosuid", "noexec", "nodev"] }),
-            json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }),
-            json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
-            json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-                "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] }),
+        let mut mounts = private_mounts();
+        mounts.extend([
             json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
                 "options": ["nosuid", "noexec", "nodev"] }),
             json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs",
                 "options": ["nosuid", "noexec", "nodev", "ro"] }),
-        ];
+        ]);
         let mut bind = |source: &Path, destination: &str, access: &str| {
             mounts.push(json!({ "destination": destination, "type": "bind", "source": source,
                 "options": ["rbind", "rprivate", access] }));
@@ -356,4 +349,18 @@ fn no_mount() -> Value {
         json!({ "names": ["mount", "move_mount", "fsmount", "open_tree", "mount_setattr", "pivot_root"],
         "action": "SCMP_ACT_ERRNO", "errnoRet": 13 }),
     ])
+}
+
+/// What a runtime makes anew for every pod.
+pub(crate) fn private_mounts() -> Vec<Value> {
+    vec![
+        json!({ "destination": "/proc", "type": "proc", "source": "proc",
+            "options": ["nosuid", "noexec", "nodev"] }),
+        json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }),
+        json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
+        json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+            "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] }),
+    ]
 }
