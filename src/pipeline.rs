@@ -31,6 +31,7 @@ pub use llb::{LlbBuild, llb};
 
 use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};
+use crate::dockerfile::Dockerfile;
 use crate::event::Events;
 use crate::exec::{
     CacheWriter, Clock, FileSystem, ImageLayer, Layers, Runner, Solutions, Solver, SolverSettings,
@@ -132,9 +133,7 @@ async fn run(
     known: &KnownPlaces,
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
-    let access = Access::new(&supplies, SshPlaces::from_environment());
-    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
-    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let fetcher = fetcher(request, layers, events, &supplies);
     let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
     let resolver = Resolver::new(layers, events, request);
 
@@ -224,18 +223,8 @@ async fn plan_graph(
     let build_platform = Platform::host();
     let mut bases = Bases::new();
     let graph = loop {
-        let planned = plan(PlanRequest {
-            dockerfile: &inputs.dockerfile,
-            build_args: &request.build_args,
-            target,
-            platform,
-            is_platform_given: !request.platforms.is_empty(),
-            build_platform: &build_platform,
-            contexts: &request.contexts,
-            labels: &request.labels,
-            bases: &bases,
-        })
-        .map_err(BuildError::Dockerfile)?;
+        let known = plan_request(request, &inputs.dockerfile, platform, &build_platform, &bases);
+        let planned = plan(PlanRequest { target, ..known }).map_err(BuildError::Dockerfile)?;
         match planned {
             Planned::Graph(graph) => break graph,
             Planned::Needs(needs) => {
@@ -248,22 +237,59 @@ async fn plan_graph(
     Ok((*graph, bases))
 }
 
-/// The steps that a build would have, by name, in an order in which they could be done. Base images are looked up;
-/// nothing else is fetched, run or pushed.
-pub async fn outline(request: &BuildRequest, environment: Environment) -> Result<Vec<String>, BuildError> {
-    request.validate()?;
+/// What planning looks at for a platform; `bases` are those that are known so far.
+fn plan_request<'a>(
+    request: &'a BuildRequest,
+    dockerfile: &'a Dockerfile,
+    platform: &'a Platform,
+    build_platform: &'a Platform,
+    bases: &'a Bases,
+) -> PlanRequest<'a> {
+    PlanRequest {
+        dockerfile,
+        build_args: &request.build_args,
+        target: request.target.as_deref(),
+        platform,
+        is_platform_given: !request.platforms.is_empty(),
+        build_platform,
+        contexts: &request.contexts,
+        labels: &request.labels,
+        bases,
+    }
+}
+
+/// What gets things that are neither here nor in a registry.
+fn fetcher(request: &BuildRequest, layers: &Layers, events: &Events, supplies: &Supplies) -> Fetcher {
+    let access = Access::new(supplies, SshPlaces::from_environment());
+    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
+    Fetcher::new(store, registries, events.clone(), access, request.offline)
+}
+
+/// Plans without building: base images are looked up; nothing else is fetched, run or pushed.
+async fn plan_alone(
+    request: &BuildRequest,
+    environment: Environment,
+    supplies: &Supplies,
+    platform: &Platform,
+) -> Result<(Inputs, Graph), BuildError> {
     let Environment { credentials, events, .. } = environment;
     let store = Arc::new(Store::open(&request.store)?);
     let registries = Registries::new(request.registry_settings(), credentials)?;
     let layers = Layers::new(store, registries, events.clone(), request.encoding);
-    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
-    let access = Access::new(&supplies, SshPlaces::from_environment());
-    let (store, registries) = (Arc::clone(layers.store()), layers.registries().clone());
-    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
+    let fetcher = fetcher(request, &layers, &events, supplies);
     let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, &events)?;
     let resolver = Resolver::new(&layers, &events, request);
+    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, platform).await?;
+    Ok((inputs, graph))
+}
+
+/// The steps that a build would have, by name, in an order in which they could be done. Base images are looked up;
+/// nothing else is fetched, run or pushed.
+pub async fn outline(request: &BuildRequest, environment: Environment) -> Result<Vec<String>, BuildError> {
+    request.validate()?;
+    let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
     let platform = request.platforms.first().cloned().unwrap_or_else(Platform::host);
-    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
+    let (_, graph) = plan_alone(request, environment, &supplies, &platform).await?;
     Ok(graph.steps.into_iter().map(|step| step.name).collect())
 }
 

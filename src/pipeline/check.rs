@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::BuildError;
 use super::inputs::{FetchedInputs, Inputs};
+use super::{BuildError, plan_request};
 use crate::context::ignore::Ignore;
 use crate::dockerfile::{
     BaseImage, Check, Code, Diagnostic, Diagnostics, Dockerfile, LintOptions, Severity, Source, Span, lint,
     lint_violation, parse_partly,
 };
 use crate::event::Events;
-use crate::graph::{Base, Bases, Graph, Operation, PlanRequest, Planned, plan};
+use crate::graph::{Base, Bases, Graph, Operation, Planned, plan};
 use crate::image::{ImageConfig, Platform};
 use crate::request::BuildRequest;
 
@@ -77,18 +77,7 @@ fn misplaced(dockerfile: &Dockerfile, request: &BuildRequest) -> Option<Diagnost
     let platform = request.platforms.first().unwrap_or(&build_platform);
     let mut bases = Bases::new();
     loop {
-        let planned = plan(PlanRequest {
-            dockerfile,
-            build_args: &request.build_args,
-            target: request.target.as_deref(),
-            platform,
-            is_platform_given: !request.platforms.is_empty(),
-            build_platform: &build_platform,
-            contexts: &request.contexts,
-            labels: &request.labels,
-            bases: &bases,
-        });
-        match planned {
+        match plan(plan_request(request, dockerfile, platform, &build_platform, &bases)) {
             Ok(Planned::Graph(_)) => return None,
             Ok(Planned::Needs(needs)) => bases.extend(needs.into_iter().map(|need| {
                 let config = ImageConfig::for_platform(&need.platform);

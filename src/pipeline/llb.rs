@@ -3,19 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::bases::Resolver;
-use super::inputs::{FetchedInputs, Inputs};
-use super::{BuildError, Environment, image, now, plan_graph};
-use crate::context::fetch::{Access, Fetcher, SshPlaces};
+use super::{BuildError, Environment, image, now, plan_alone};
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
-use crate::exec::{Clock, Layers, Supplies};
+use crate::exec::{Clock, Supplies};
 use crate::graph::{LLB_CONTEXT, LlbError, LlbOptions, llb as write};
 use crate::image::Platform;
-use crate::registry::Registries;
 use crate::request::{BuildRequest, RequestError};
-use crate::store::Store;
 
 /// What a BuildKit daemon needs to make the image.
 #[derive(Debug, Clone)]
@@ -35,16 +29,9 @@ pub async fn llb(request: &BuildRequest, environment: Environment) -> Result<Llb
         [platform] => platform.clone(),
         _ => return Err(RequestError::OnePlatformOnly { output: "LLB" }.into()),
     };
-    let store = Arc::new(Store::open(&request.store)?);
-    let registries = Registries::new(request.registry_settings(), environment.credentials)?;
-    let events = &environment.events;
-    let layers = Layers::new(Arc::clone(&store), registries.clone(), events.clone(), request.encoding);
+    // Secrets are the daemon's affair: they need not be here.
     let supplies = Supplies::gather(&BTreeMap::new(), &BTreeMap::new(), &[])?;
-    let access = Access::new(&supplies, SshPlaces::from_environment());
-    let fetcher = Fetcher::new(store, registries, events.clone(), access, request.offline);
-    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
-    let resolver = Resolver::new(&layers, events, request);
-    let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, &platform).await?;
+    let (inputs, graph) = plan_alone(request, environment, &supplies, &platform).await?;
 
     let directories = inputs.directories();
     let ignored =
