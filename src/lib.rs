@@ -25,6 +25,8 @@ pub mod exec;
 pub mod git;
 pub mod graph;
 pub mod image;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod layer;
 pub mod pipeline;
 pub mod registry;

@@ -6,12 +6,16 @@ mod build;
 mod cache;
 mod check;
 mod executor;
+#[cfg(feature = "kubernetes")]
+mod jobs;
 mod llb;
 mod mounts;
 mod output;
 mod progress;
 mod registry;
 mod store;
+#[cfg(feature = "kubernetes")]
+mod submit;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -46,6 +50,12 @@ enum Command {
     Store(store::StoreArguments),
     /// Write a build as BuildKit LLB, for `buildctl build`
     Llb(Box<llb::LlbArguments>),
+    /// Build an image in a Kubernetes cluster, as a Job
+    #[cfg(feature = "kubernetes")]
+    Submit(Box<submit::SubmitArguments>),
+    /// See, wait for and remove the Jobs of `cooper submit`
+    #[cfg(feature = "kubernetes")]
+    Jobs(jobs::JobsArguments),
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
@@ -92,6 +102,10 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Llb(arguments) => llb::run(&arguments),
+        #[cfg(feature = "kubernetes")]
+        Command::Submit(arguments) => submit::run(&arguments),
+        #[cfg(feature = "kubernetes")]
+        Command::Jobs(arguments) => jobs::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
     }

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 pub use access::{Access, AccessError, SshPlaces};
 pub use archive::ArchiveError;
 use archive::{Received, Watched};
-pub use artifact::{ArtifactError, push as push_artifact};
+pub use artifact::{ArtifactError, PackedContext, push as push_artifact};
 pub use object::ObjectError;
 
 use super::source::{ContextOrigin, GitSource, RemoteContext, WebAddress};
