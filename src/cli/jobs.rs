@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::build::{Failure, complain, say};
 use super::cache::duration;
 use super::submit::PlaceArguments;
+use super::submit::run::complain_of;
 use crate::image::ImageRef;
 use crate::kube::{
     self, Cluster, Follow, JobResult, JobSummary, KubeError, Line, Permissions, context_annotation,
@@ -99,7 +100,10 @@ pub(super) fn run(arguments: &JobsArguments) -> ExitCode {
     };
     match runtime.block_on(execute(&arguments.command)) {
         Ok(code) => code,
-        Err(error) => Failure::Other(describe(&error)).report(),
+        Err(error) => {
+            complain_of(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::{Api, PostParams};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ask};
 use super::error::{ApiError, KubeError};
 
 /// Something that a Role can allow.
@@ -44,9 +44,11 @@ impl Permissions {
 
     /// To change the image of a Deployment and wait for it.
     pub fn to_roll_out() -> Self {
-        Self::default()
-            .allow("apps", "deployments", &["get", "list", "patch", "watch"])
-            .allow("", "pods", &["list"])
+        Self::default().allow("apps", "deployments", &["get", "list", "patch", "watch"]).allow(
+            "",
+            "pods",
+            &["list"],
+        )
     }
 
     /// To list Jobs.
@@ -78,7 +80,7 @@ impl Permissions {
         self.0.sort_unstable();
         self.0.dedup();
         let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client().clone());
-        let ask = async |permission: Permission| {
+        let review = async |permission: Permission| {
             let attributes = ResourceAttributes {
                 namespace: Some(cluster.namespace().to_owned()),
                 verb: Some(permission.verb.to_owned()),
@@ -92,22 +94,21 @@ impl Permissions {
                 ..SelfSubjectAccessReviewSpec::default()
             };
             let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-            match reviews.create(&PostParams::default(), &review).await {
+            let parameters = PostParams::default();
+            match ask(|| reviews.create(&parameters, &review)).await {
                 Ok(review) => {
                     let is_allowed = review.status.is_some_and(|status| status.allowed);
                     Ok((!is_allowed).then_some(permission))
                 }
-                Err(error) => match ApiError::from(error) {
-                    ApiError::Refused { code: 403, .. } => Ok(None),
-                    source => Err(KubeError::Api {
-                        action: format!("ask the cluster at {} what is permitted", cluster.address()),
-                        source,
-                    }),
-                },
+                Err(ApiError::Refused { code: 403, .. }) => Ok(None),
+                Err(source) => Err(KubeError::Api {
+                    action: format!("ask the cluster at {} what is permitted", cluster.address()),
+                    source,
+                }),
             }
         };
         let permissions: Vec<Permission> =
-            try_join_all(self.0.into_iter().map(ask)).await?.into_iter().flatten().collect();
+            try_join_all(self.0.into_iter().map(review)).await?.into_iter().flatten().collect();
         if permissions.is_empty() {
             return Ok(());
         }

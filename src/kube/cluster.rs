@@ -11,6 +11,7 @@ use kube::{Client, Config};
 use super::error::{ApiError, KubeError};
 use super::security::PodSecurity;
 use crate::pipeline::describe;
+use crate::web::persist;
 
 /// How long connecting to an API server may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -82,7 +83,7 @@ impl Cluster {
     /// What the namespace says that it admits; `None` if it may not be read. One that says nothing admits everything.
     pub async fn pod_security(&self) -> Result<Option<PodSecurity>, KubeError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        match namespaces.get(&self.namespace).await.map_err(ApiError::from) {
+        match ask(|| namespaces.get(&self.namespace)).await {
             Ok(namespace) => {
                 let labels = namespace.metadata.labels.unwrap_or_default();
                 let level = labels.get(ENFORCED).and_then(|level| level.parse().ok());
@@ -94,6 +95,14 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Asks for something that may be asked again, until there is an answer.
+pub(super) async fn ask<T, F>(request: impl Fn() -> F) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    persist(|| async { request().await.map_err(ApiError::from) }, ApiError::may_pass).await
 }
 
 async fn config(place: &Place) -> Result<Config, KubeError> {

@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ask};
 use super::error::{ApiError, KubeError};
 use super::manifest::{Objects, TOKEN_ANNOTATION};
 
@@ -95,8 +95,8 @@ where
 async fn is_ours(jobs: &Api<Job>, wanted: &Job) -> Result<Option<Job>, KubeError> {
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
     let token = |job: &Job| job.metadata.annotations.as_ref()?.get(TOKEN_ANNOTATION).cloned();
-    let found = jobs
-        .list(&ListParams::default().fields(&format!("metadata.name={name}")))
+    let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = ask(|| jobs.list(&parameters))
         .await
         .map_err(ApiError::while_trying(format!("look for the Job `{name}`")))?;
     Ok(found.items.into_iter().find(|job| token(job) == token(wanted)))

@@ -9,7 +9,9 @@ use crate::pipeline::describe;
 #[derive(Debug, thiserror::Error)]
 pub enum KubeError {
     /// There is no cluster.
-    #[error("no cluster is known: name a kubeconfig with `--kubeconfig FILE` or KUBECONFIG, or run in a pod with a service account: {reason}")]
+    #[error(
+        "no cluster is known: name a kubeconfig with `--kubeconfig FILE` or KUBECONFIG, or run in a pod with a service account: {reason}"
+    )]
     NoCluster {
         /// What was found instead.
         reason: String,
@@ -54,13 +56,17 @@ pub enum KubeError {
         namespace: String,
     },
     /// The namespace does not admit the pod.
-    #[error("the namespace does not admit the pod: {message}\nsay what it admits, with `--pod-security baseline` or `--pod-security restricted`")]
+    #[error(
+        "the namespace does not admit the pod: {message}\nsay what it admits, with `--pod-security baseline` or `--pod-security restricted`"
+    )]
     NotAdmitted {
         /// The API server's words.
         message: String,
     },
     /// The API server has not answered for long.
-    #[error("lost contact with the cluster while {action}; the Job `{name}` goes on, and `cooper jobs wait {name}` waits for it")]
+    #[error(
+        "lost contact with the cluster while {action}; the Job `{name}` goes on, and `cooper jobs wait {name}` waits for it"
+    )]
     LostContact {
         /// What was being done.
         action: &'static str,
@@ -89,7 +95,9 @@ pub enum KubeError {
         reason: String,
     },
     /// The result of a build has no digest.
-    #[error("the Job `{name}` has ended without saying the digest of what it pushed; the image of Cooper that it ran may be too old")]
+    #[error(
+        "the Job `{name}` has ended without saying the digest of what it pushed; the image of Cooper that it ran may be too old"
+    )]
     NoDigest {
         /// The Job.
         name: String,
@@ -150,10 +158,15 @@ impl ApiError {
         matches!(self.code(), Some(400..=403 | 405 | 422))
     }
 
+    /// Whether another attempt may succeed. What wants to be left alone was so already, by the client.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self.code(), None | Some(500 | 502))
+    }
+
     /// For `map_err`: with what was wanted.
-    pub(super) fn while_trying(action: impl Into<String>) -> impl FnOnce(kube::Error) -> KubeError {
+    pub(super) fn while_trying(action: impl Into<String>) -> impl FnOnce(Self) -> KubeError {
         let action = action.into();
-        move |error| KubeError::Api { action, source: error.into() }
+        move |source| KubeError::Api { action, source }
     }
 }
 

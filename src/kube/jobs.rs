@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use serde::Serialize;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ask};
 use super::create::cancel;
 use super::error::{ApiError, KubeError};
 use super::manifest::{IMAGE_ANNOTATION, MANAGED_BY};
@@ -107,14 +107,14 @@ impl JobSummary {
 
 /// Cooper's Jobs in the namespace, the oldest first; only that of this name if there is one.
 pub async fn list(cluster: &Cluster, name: Option<&str>) -> Result<Vec<JobSummary>, KubeError> {
-    let parameters =
-        ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
+    let parameters = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
     let parameters = match name {
         Some(name) => parameters.fields(&format!("metadata.name={name}")),
         None => parameters,
     };
     let action = format!("list the Jobs in the namespace `{}`", cluster.namespace());
-    let jobs = cluster.api::<Job>().list(&parameters).await.map_err(ApiError::while_trying(action))?;
+    let api = cluster.api::<Job>();
+    let jobs = ask(|| api.list(&parameters)).await.map_err(ApiError::while_trying(action))?;
     let mut jobs: Vec<JobSummary> = jobs.items.into_iter().map(JobSummary::new).collect();
     jobs.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
     Ok(jobs)

@@ -258,10 +258,7 @@ fn volumes(submission: &Submission) -> Vec<(Volume, VolumeMount)> {
     if !submission.files.is_empty() {
         let source =
             ConfigMapVolumeSource { name: submission.belongings(), ..ConfigMapVolumeSource::default() };
-        volumes.push((
-            Volume { config_map: Some(source), ..volume("files") },
-            mount("files", FILES, true),
-        ));
+        volumes.push((Volume { config_map: Some(source), ..volume("files") }, mount("files", FILES, true)));
     }
     if !submission.secrets.is_empty() {
         let source = SecretVolumeSource {
@@ -271,11 +268,8 @@ fn volumes(submission: &Submission) -> Vec<(Volume, VolumeMount)> {
         volumes.push((Volume { secret: Some(source), ..volume("secrets") }, mount("secrets", SECRETS, true)));
     }
     if let Some(name) = &submission.registry_secret {
-        let item = KeyToPath {
-            key: ".dockerconfigjson".to_owned(),
-            path: "config.json".to_owned(),
-            mode: None,
-        };
+        let item =
+            KeyToPath { key: ".dockerconfigjson".to_owned(), path: "config.json".to_owned(), mode: None };
         let source = SecretVolumeSource {
             secret_name: Some(name.clone()),
             items: Some(vec![item]),

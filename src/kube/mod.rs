@@ -19,6 +19,7 @@ mod print;
 mod rollout;
 mod security;
 mod submission;
+mod watch;
 
 pub use access::{Permission, Permissions};
 pub use cluster::{Cluster, Place};

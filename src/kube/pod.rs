@@ -117,8 +117,9 @@ mod tests {
         });
         let unschedulable = pod(serde_json::json!({"phase": "Pending", "conditions": [condition]}));
         assert_eq!(trouble(&unschedulable).as_deref(), Some("Unschedulable: 0/3 nodes"));
-        let evicted =
-            pod(serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on \u{1b}[1mdisk"}));
+        let evicted = pod(
+            serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on \u{1b}[1mdisk"}),
+        );
         assert_eq!(trouble(&evicted).as_deref(), Some("Evicted: low on [1mdisk"));
         assert!(has_ended(&evicted) && !has_begun(&evicted));
     }
@@ -126,7 +127,8 @@ mod tests {
     #[test]
     fn messages_of_other_versions_are_understood() {
         let digest = Digest::of("");
-        let text = format!("{{\"digest\":\"{digest}\",\"duration\":1.5,\"cache\":{{}},\"error\":null,\"more\":1}}");
+        let text =
+            format!("{{\"digest\":\"{digest}\",\"duration\":1.5,\"cache\":{{}},\"error\":null,\"more\":1}}");
         let expected = TerminationMessage { digest: Some(digest), error: None };
         assert_eq!(TerminationMessage::parse(&text), Some(expected));
         assert_eq!(TerminationMessage::parse("#5 DONE\n"), None);

@@ -34,8 +34,8 @@ pub fn print(objects: &Objects, format: Format) -> Result<String, KubeError> {
     let mut text = String::new();
     for item in items {
         text.push_str("---\n");
-        let document = serde_saphyr::to_string(&item)
-            .map_err(|error| KubeError::Yaml { reason: error.to_string() })?;
+        let document =
+            serde_saphyr::to_string(&item).map_err(|error| KubeError::Yaml { reason: error.to_string() })?;
         text.push_str(document.trim_end());
         text.push('\n');
     }

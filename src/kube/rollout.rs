@@ -1,19 +1,19 @@
 //! Giving a Deployment the image that was built, and waiting until it runs.
 
-use std::pin::pin;
 use std::str::FromStr;
 
-use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::Config;
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ask};
 use super::error::{ApiError, KubeError};
 use super::pod;
+use super::watch::{Change, watch};
 
 /// A container of a Deployment that is to have another image: `deployment/NAME=CONTAINER`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,8 @@ impl Rollout {
     /// Fails if there is no such container; asked before anything is built.
     pub async fn find(&self, cluster: &Cluster) -> Result<(), KubeError> {
         let Self { deployment: name, container } = self;
-        let deployment = cluster
-            .api::<Deployment>()
-            .get(name)
+        let api = cluster.api::<Deployment>();
+        let deployment = ask(|| api.get(name))
             .await
             .map_err(ApiError::while_trying(format!("read the Deployment `{name}`")))?;
         let pod = deployment.spec.and_then(|spec| spec.template.spec).unwrap_or_default();
@@ -72,27 +71,24 @@ impl Rollout {
         let patch = json!({
             "spec": {"template": {"spec": {"containers": [{"name": self.container, "image": image}]}}},
         });
-        let patched = cluster
-            .api::<Deployment>()
-            .patch(name, &PatchParams::default(), &Patch::Strategic(patch))
+        let (api, parameters, patch) =
+            (cluster.api::<Deployment>(), PatchParams::default(), Patch::Strategic(patch));
+        // Done twice it is done once.
+        let patched = ask(|| api.patch(name, &parameters, &patch))
             .await
             .map_err(ApiError::while_trying(format!("set the image of the Deployment `{name}`")))?;
         let wanted = patched.metadata.generation;
         let config = Config::default().fields(&format!("metadata.name={name}"));
-        let mut events = pin!(watcher(cluster.api::<Deployment>(), config).default_backoff());
+        let (sender, mut changes) = mpsc::channel(16);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(cluster.api::<Deployment>(), config, |change| change, sender));
         let mut told = String::new();
-        while let Some(event) = events.next().await {
-            let deployment = match event {
-                Ok(Event::Apply(deployment) | Event::InitApply(deployment)) => deployment,
-                Ok(Event::Delete(_)) => return Err(self.failed("it was deleted")),
-                Ok(Event::Init | Event::InitDone) => continue,
-                Err(error) => {
-                    let source = ApiError::from(error);
-                    if source.is_final() {
-                        let action = format!("watch the Deployment `{name}`");
-                        return Err(KubeError::Api { action, source });
-                    }
-                    continue;
+        while let Some(change) = changes.recv().await {
+            let deployment = match change {
+                Ok(Change::Is(deployment)) => deployment,
+                Ok(Change::Gone(_) | Change::None) => return Err(self.failed("it was deleted")),
+                Err(source) => {
+                    return Err(KubeError::Api { action: format!("watch the Deployment `{name}`"), source });
                 }
             };
             match Progress::of(&deployment, wanted) {
@@ -126,9 +122,8 @@ impl Rollout {
         let spec = deployment.spec.as_ref();
         let labels = spec.and_then(|spec| spec.selector.match_labels.as_ref()).into_iter().flatten();
         let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
-        let pods = cluster
-            .api::<Pod>()
-            .list(&ListParams::default().labels(&labels.join(",")))
+        let (api, parameters) = (cluster.api::<Pod>(), ListParams::default().labels(&labels.join(",")));
+        let pods = ask(|| api.list(&parameters))
             .await
             .map_err(ApiError::while_trying("list the pods of the Deployment"))?;
         let has_image = |pod: &&Pod| {

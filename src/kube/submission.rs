@@ -119,7 +119,9 @@ pub enum ParseSubmissionError {
     #[error("`{0}` is no quantity: write a number, with m, k, M, G, Ki, Mi or Gi behind it if need be")]
     Quantity(String),
     /// Not a toleration.
-    #[error("`{0}` is no toleration: write KEY[=VALUE][:EFFECT] with NoSchedule, PreferNoSchedule or NoExecute")]
+    #[error(
+        "`{0}` is no toleration: write KEY[=VALUE][:EFFECT] with NoSchedule, PreferNoSchedule or NoExecute"
+    )]
     Toleration(String),
 }
 
@@ -211,7 +213,9 @@ mod tests {
         assert_eq!(limits.0["memory"], "1.5Gi");
         let other = "cpu=2".parse().unwrap();
         assert_eq!(limits.overridden(&other).0["cpu"], "2");
-        for text in ["", "cpu", "cpu=", "=1", "cpu=1x", "cpu=-1", "memory=1.", "memory=1GiB", "c u=1", "cpu=1,"] {
+        for text in
+            ["", "cpu", "cpu=", "=1", "cpu=1x", "cpu=-1", "memory=1.", "memory=1GiB", "c u=1", "cpu=1,"]
+        {
             assert!(text.parse::<Limits>().is_err(), "{text}");
         }
     }

@@ -7,7 +7,6 @@ mod dry_run;
 mod follow;
 mod jobs;
 mod outages;
-mod play;
 mod rollout;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +24,8 @@ struct Submit {
     directory: tempfile::TempDir,
     arguments: Vec<String>,
     environment: Vec<(String, PathBuf)>,
+    /// The context, if it is not the directory.
+    source: Option<String>,
 }
 
 impl Submit {
@@ -46,7 +47,7 @@ impl Submit {
 
     fn bare() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let submit = Self { directory, arguments: Vec::new(), environment: Vec::new() };
+        let submit = Self { directory, arguments: Vec::new(), environment: Vec::new(), source: None };
         std::fs::create_dir(submit.context()).unwrap();
         submit.file("Dockerfile", "FROM scratch\nCOPY a /\n").file("a", "a")
     }
@@ -66,6 +67,10 @@ impl Submit {
         self
     }
 
+    fn source(self, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..self }
+    }
+
     fn arg(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
@@ -81,9 +86,10 @@ impl Submit {
         self
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(COOPER);
+    fn command(&self, program: &[&str]) -> Command {
+        let mut command = Command::new(program[0]);
         command
+            .args(&program[1..])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", self.directory.path())
@@ -94,16 +100,17 @@ impl Submit {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if self.arguments.first().is_some_and(|first| first == "submit") {
-            command.arg(self.context());
+            command.arg(self.source.clone().map_or(self.context(), PathBuf::from));
         }
         command
     }
 
+    /// Runs it; a test that fails does not wait for longer than a minute.
     fn run(&self) -> Outcome {
-        Outcome::of(self.command().output().unwrap())
+        Outcome::of(self.command(&["timeout", "60", COOPER]).output().unwrap())
     }
 
     fn spawn(&self) -> Child {
-        self.command().spawn().unwrap()
+        self.command(&[COOPER]).spawn().unwrap()
     }
 }

@@ -145,7 +145,8 @@ fn format(text: &str) -> Result<Format, String> {
         "json" => Ok(Format::Json),
         "pod" => Ok(Format::Pod),
         text if text.contains('=') => {
-            Err("this is the format of `--dry-run`: yaml, json or pod; a Job's image is always pushed".to_owned())
+            Err("this is the format of `--dry-run`: yaml, json or pod; a Job's image is always pushed"
+                .to_owned())
         }
         _ => Err("there are yaml, json and pod".to_owned()),
     }
@@ -155,7 +156,11 @@ fn repository(text: &str) -> Result<RepoName, String> {
     let image: ImageRef = text.parse().map_err(|error: ParseImageRefError| error.to_string())?;
     // A name without a tag is understood as one with `latest`.
     let is_bare = image.digest().is_none() && !text.rsplit('/').next().unwrap_or_default().contains(':');
-    if is_bare { Ok(image.repository().clone()) } else { Err("a repository has no tag and no digest".to_owned()) }
+    if is_bare {
+        Ok(image.repository().clone())
+    } else {
+        Err("a repository has no tag and no digest".to_owned())
+    }
 }
 
 fn size(text: &str) -> Result<String, String> {

@@ -36,9 +36,17 @@ enum Fate {
 
 fn fate(id: &str) -> Fate {
     match id {
-        "context" | "file" | "push" | "progress" | "build_args" | "build_contexts" | "secrets"
+        "context"
+        | "file"
+        | "push"
+        | "progress"
+        | "build_args"
+        | "build_contexts"
+        | "secrets"
         | "registry_certificates" => Fate::Replaced,
-        "outputs" => Fate::Refused("the image of a Job is pushed; write it to files with `cooper registry copy`"),
+        "outputs" => {
+            Fate::Refused("the image of a Job is pushed; write it to files with `cooper registry copy`")
+        }
         "store" => Fate::Refused("`--store-size` and `--store-claim` say where a Job keeps it"),
         "trace" | "metadata_file" | "iidfile" | "termination_log" => {
             Fate::Refused("the file would be written in the Job's pod; the digest is printed at the end")
@@ -47,7 +55,9 @@ fn fate(id: &str) -> Fate {
         "agents" => Fate::Refused(
             "an SSH agent cannot be reached from the cluster; give a token as `--secret id=GIT_AUTH_TOKEN,env=NAME`",
         ),
-        "emulator" => Fate::Refused("the file would have to be in the Job's pod; choose nodes by `--platform`"),
+        "emulator" => {
+            Fate::Refused("the file would have to be in the Job's pod; choose nodes by `--platform`")
+        }
         _ => Fate::Passed,
     }
 }
@@ -143,16 +153,36 @@ mod tests {
     #[test]
     fn what_is_not_local_is_passed() {
         let words = [
-            "--no-cache", "--platform", "linux/amd64,linux/arm64", "-t", "r/a:1", "--tag=r/a:2", "--push",
-            "--label", "a=b c", "--cache-from", "r/cache", "--compression=zstd", "--build-arg", "A=1",
-            "--secret", "id=a,env=PATH", ".",
+            "--no-cache",
+            "--platform",
+            "linux/amd64,linux/arm64",
+            "-t",
+            "r/a:1",
+            "--tag=r/a:2",
+            "--push",
+            "--label",
+            "a=b c",
+            "--cache-from",
+            "r/cache",
+            "--compression=zstd",
+            "--build-arg",
+            "A=1",
+            "--secret",
+            "id=a,env=PATH",
+            ".",
         ];
         let passed = parse(&words).passed().unwrap();
         assert_eq!(
             passed,
             [
-                "--tag=r/a:1", "--tag=r/a:2", "--platform=linux/amd64", "--platform=linux/arm64",
-                "--label=a=b c", "--no-cache", "--cache-from=r/cache", "--compression=zstd",
+                "--tag=r/a:1",
+                "--tag=r/a:2",
+                "--platform=linux/amd64",
+                "--platform=linux/arm64",
+                "--label=a=b c",
+                "--no-cache",
+                "--cache-from=r/cache",
+                "--compression=zstd",
             ]
         );
         assert_eq!(parse(&words).refused(), None);
@@ -178,9 +208,26 @@ mod tests {
     #[test]
     fn every_option_is_decided() {
         const PASSED: [&str; 20] = [
-            "tags", "target", "platforms", "labels", "no_cache", "from", "to", "explain_cache", "compression",
-            "compression_level", "isolation", "hosts", "shm_size", "ulimits", "image_format",
-            "insecure_registries", "registry_mirrors", "help", "version", "fingerprint",
+            "tags",
+            "target",
+            "platforms",
+            "labels",
+            "no_cache",
+            "from",
+            "to",
+            "explain_cache",
+            "compression",
+            "compression_level",
+            "isolation",
+            "hosts",
+            "shm_size",
+            "ulimits",
+            "image_format",
+            "insecure_registries",
+            "registry_mirrors",
+            "help",
+            "version",
+            "fingerprint",
         ];
         for argument in own_arguments().get_arguments() {
             let id = argument.get_id().as_str();

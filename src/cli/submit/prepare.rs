@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::SubmitArguments;
 use super::super::build;
+use super::SubmitArguments;
 use crate::cache::CachePlace;
 use crate::context::Context;
 use crate::context::fetch::{ArtifactError, PackedContext};
@@ -28,7 +28,9 @@ const ARCHITECTURE: &str = "kubernetes.io/arch";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
     /// Nobody said where Cooper's image is.
-    #[error("which image of Cooper is the Job to run? Name it with `--builder-image IMAGE` or COOPER_BUILDER_IMAGE; `make image PUSH=IMAGE` makes one")]
+    #[error(
+        "which image of Cooper is the Job to run? Name it with `--builder-image IMAGE` or COOPER_BUILDER_IMAGE; `make image PUSH=IMAGE` makes one"
+    )]
     NoBuilder,
     /// The image has no name.
     #[error("the image of a Job is pushed: name it with `--tag REGISTRY/NAME:TAG`")]
@@ -45,13 +47,19 @@ pub(super) enum PrepareError {
     #[error("`{}` is not UTF-8, and a Job's command line must be", .0.display())]
     NotText(PathBuf),
     /// A password in the address of a context.
-    #[error("the address of `{0}` has a password, which everybody who may see the Job would see: give it as `--secret id=GIT_AUTH_TOKEN,env=NAME`")]
+    #[error(
+        "the address of `{0}` has a password, which everybody who may see the Job would see: give it as `--secret id=GIT_AUTH_TOKEN,env=NAME`"
+    )]
     Password(String),
     /// A name that no object can have.
-    #[error("`{0}` is no name for a Job: it takes up to 50 small letters, digits and `-`, with a letter or digit at both ends")]
+    #[error(
+        "`{0}` is no name for a Job: it takes up to 50 small letters, digits and `-`, with a letter or digit at both ends"
+    )]
     Name(String),
     /// Too many bytes besides the context.
-    #[error("the Dockerfile, certificates and secrets of the Job take {size} bytes; a ConfigMap holds {MAX_FILES}")]
+    #[error(
+        "the Dockerfile, certificates and secrets of the Job take {size} bytes; a ConfigMap holds {MAX_FILES}"
+    )]
     TooLarge {
         /// Their size.
         size: u64,
@@ -239,7 +247,8 @@ fn carry(
     let (mut context, mut pushed) = (elsewhere(arguments, request)?, Vec::new());
     for (index, (name, packed)) in packed.into_iter().enumerate() {
         let address = if is_small {
-            let file = if index == 0 { "context.tar.gz".to_owned() } else { format!("context-{index}.tar.gz") };
+            let file =
+                if index == 0 { "context.tar.gz".to_owned() } else { format!("context-{index}.tar.gz") };
             let content = packed.archive().map_err(ArtifactError::from)?;
             files.push(ContextFile { name: file.clone(), content });
             format!("tar://{FILES}/{file}")
@@ -257,9 +266,7 @@ fn carry(
     }
     for (name, named) in &request.contexts {
         words.extend(match named {
-            NamedContext::Image(image) => {
-                Some(format!("--build-context={name}=docker-image://{image}"))
-            }
+            NamedContext::Image(image) => Some(format!("--build-context={name}=docker-image://{image}")),
             NamedContext::Remote(_) => Some(format!("--build-context={}", typed_context(arguments, name)?)),
             NamedContext::Directory(_) | NamedContext::Layout(_) => None,
         });
@@ -369,9 +376,7 @@ fn read(name: String, path: &Path) -> Result<ContextFile, PrepareError> {
 }
 
 /// The secrets by file name, and the options that name them.
-fn secrets(
-    request: &BuildRequest,
-) -> Result<(BTreeMap<String, SecretValue>, Vec<String>), PrepareError> {
+fn secrets(request: &BuildRequest) -> Result<(BTreeMap<String, SecretValue>, Vec<String>), PrepareError> {
     let supplies = Supplies::gather(&request.secrets, &BTreeMap::new(), &[])?;
     let (mut values, mut words, mut size) = (BTreeMap::new(), Vec::new(), 0);
     // An id may hold what a file name may not.
@@ -459,7 +464,9 @@ mod tests {
 
     #[test]
     fn passwords_do_not_become_part_of_a_job() {
-        for address in ["https://me:token@h/a.git", "https://token@h/a.git", "git://token@h/a", "ssh://a:b@h/c"] {
+        for address in
+            ["https://me:token@h/a.git", "https://token@h/a.git", "git://token@h/a", "ssh://a:b@h/c"]
+        {
             assert!(matches!(without_password(address), Err(PrepareError::Password(_))), "{address}");
         }
         for address in ["https://h/a.git#main", "ssh://git@h/a", "git@h:a/b", "oci://r:5000/a@sha256:1"] {

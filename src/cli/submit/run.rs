@@ -93,17 +93,27 @@ pub(super) fn run(arguments: &SubmitArguments) -> ExitCode {
                 SubmitError::Interrupted => INTERRUPTED,
                 _ => 1,
             };
-            // It is said in the same way as every other failure; only the code is another.
-            Failure::Other(describe(&error)).report();
+            complain_of(&error);
             ExitCode::from(code)
         }
+    }
+}
+
+/// Says why, as every other failure is said; what follows on further lines is advice.
+pub(in crate::cli) fn complain_of(error: &dyn std::error::Error) {
+    let text = describe(error);
+    let (first, advice) = text.split_once('\n').unwrap_or((&text, ""));
+    Failure::Other(first.to_owned()).report();
+    if !advice.is_empty() {
+        complain(advice);
     }
 }
 
 fn start(arguments: &SubmitArguments) -> Result<(), SubmitError> {
     let prepared = prepare(arguments)?;
     if let Some(DryRun::Client) = arguments.dry_run {
-        let text = kube::print(&Objects::new(&prepared.submission), arguments.format.unwrap_or(Format::Yaml))?;
+        let text =
+            kube::print(&Objects::new(&prepared.submission), arguments.format.unwrap_or(Format::Yaml))?;
         return match io::stdout().write_all(text.as_bytes()) {
             // Nobody reads any more, as in `… | head`.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(SubmitError::Print(error)),
@@ -139,8 +149,7 @@ async fn submit(arguments: &SubmitArguments, mut prepared: Prepared) -> Result<(
     let cluster = Cluster::find(&arguments.place.place()).await?;
     let submission = &mut prepared.submission;
     submission.namespace = Some(cluster.namespace().to_owned());
-    let permissions =
-        Permissions::to_create(!submission.files.is_empty(), !submission.secrets.is_empty());
+    let permissions = Permissions::to_create(!submission.files.is_empty(), !submission.secrets.is_empty());
     let permissions = if arguments.detach { permissions } else { permissions.and(Permissions::to_follow()) };
     let permissions =
         if arguments.rollouts.is_empty() { permissions } else { permissions.and(Permissions::to_roll_out()) };
@@ -273,9 +282,11 @@ impl<'a> Contexts<'a> {
         let registries = Registries::new(prepared.registries.clone(), credentials)?;
         for context in pushed {
             let repository = registries.repository(&context.repository)?;
-            context.packed.push(&repository, Some(&context.tag)).await.map_err(|source| {
-                SubmitError::Push { repository: context.repository.to_string(), source }
-            })?;
+            context
+                .packed
+                .push(&repository, Some(&context.tag))
+                .await
+                .map_err(|source| SubmitError::Push { repository: context.repository.to_string(), source })?;
             screen.tell(format!("pushed the context as {}", context.name()));
         }
         Ok(Self { pushed, registries: Some(registries) })

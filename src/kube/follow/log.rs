@@ -71,7 +71,7 @@ pub(super) async fn follow(
         }
         tokio::time::sleep(wait).await;
     }
-    let _ = notices.send(Notice::LogEnded { pod }).await;
+    let _ = notices.send(Notice::LogEnded).await;
 }
 
 enum Stopped {
@@ -109,11 +109,7 @@ async fn tell(
     if line.is_empty() { Ok(()) } else { send(&mut line, seen, notices).await }
 }
 
-async fn send(
-    line: &mut Vec<u8>,
-    seen: &mut Seen,
-    notices: &mpsc::Sender<Notice>,
-) -> Result<(), Stopped> {
+async fn send(line: &mut Vec<u8>, seen: &mut Seen, notices: &mpsc::Sender<Notice>) -> Result<(), Stopped> {
     let text = String::from_utf8_lossy(line).into_owned();
     line.clear();
     match seen.is_new(&text) {

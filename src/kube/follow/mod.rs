@@ -12,7 +12,6 @@
 
 mod log;
 mod result;
-mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,12 +26,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use result::JobResult;
-use watch::{Change, watch};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ask};
 use super::error::{ApiError, KubeError};
 use super::jobs::JobState;
 use super::pod;
+use super::watch::{Change, watch};
 
 /// How long the rest of a log is waited for when its Job has ended.
 const LOG_LIMIT: Duration = Duration::from_secs(15);
@@ -70,9 +69,23 @@ enum Notice {
     Pod(Change<Pod>),
     Event(Change<Event>),
     Log(String),
-    LogEnded { pod: String },
+    LogEnded,
     /// A stream cannot be had.
-    Lost { action: &'static str, source: ApiError },
+    Lost {
+        action: &'static str,
+        source: ApiError,
+    },
+}
+
+/// How a task that watches tells what it hears.
+fn heard<K>(
+    action: &'static str,
+    notice: fn(Change<K>) -> Notice,
+) -> impl Fn(Result<Change<K>, ApiError>) -> Notice {
+    move |change| match change {
+        Ok(change) => notice(change),
+        Err(source) => Notice::Lost { action, source },
+    }
 }
 
 /// What is known of a pod.
@@ -132,19 +145,17 @@ impl Following<'_> {
         let cluster = self.follow.cluster;
         let (name, uid) = (self.name(), self.follow.job.metadata.uid.clone().unwrap_or_default());
         let job = Config::default().fields(&format!("metadata.name={name}"));
-        let action = "watching the Job";
-        self.tasks.spawn(watch(cluster.api(), job, action, Notice::Job, self.notices.clone()));
+        self.tasks.spawn(watch(cluster.api(), job, heard("watching the Job", Notice::Job), self.notices.clone()));
         // The Job's controller sets the label; its uid tells the pods from those of an earlier Job of the same name.
         let pods = Config::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
-        let action = "watching its pods";
-        self.tasks.spawn(watch(cluster.api(), pods, action, Notice::Pod, self.notices.clone()));
+        self.tasks.spawn(watch(cluster.api(), pods, heard("watching its pods", Notice::Pod), self.notices.clone()));
         self.watch_events(&uid);
     }
 
     fn watch_events(&mut self, uid: &str) {
         let events = Config::default().fields(&format!("involvedObject.uid={uid}"));
         let api = self.follow.cluster.api();
-        self.tasks.spawn(watch(api, events, "watching events", Notice::Event, self.notices.clone()));
+        self.tasks.spawn(watch(api, events, heard("watching events", Notice::Event), self.notices.clone()));
     }
 
     /// The Job, when it has ended.
@@ -175,7 +186,7 @@ impl Following<'_> {
                 self.last_log_line = Some(line.clone());
                 (self.follow.show)(Line::Log(line));
             }
-            Notice::LogEnded { pod: _ } => self.open_logs = self.open_logs.saturating_sub(1),
+            Notice::LogEnded => self.open_logs = self.open_logs.saturating_sub(1),
             Notice::Lost { action, source } => {
                 return Err(KubeError::LostContact { action, name: self.name(), source });
             }
@@ -244,7 +255,8 @@ impl Following<'_> {
         // A watch may lag behind: this is how the pods are now.
         let uid = self.follow.job.metadata.uid.clone().unwrap_or_default();
         let parameters = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
-        let pods = self.follow.cluster.api::<Pod>().list(&parameters).await;
+        let api = self.follow.cluster.api::<Pod>();
+        let pods = ask(|| api.list(&parameters)).await;
         for pod in pods.map_err(ApiError::while_trying("list the pods of the Job"))? {
             self.see(pod);
         }
@@ -254,7 +266,7 @@ impl Following<'_> {
         let rest = async {
             while self.open_logs > 0 {
                 match notices.recv().await {
-                    Some(notice @ (Notice::Log(_) | Notice::LogEnded { .. })) => drop(self.take(notice)?),
+                    Some(notice @ (Notice::Log(_) | Notice::LogEnded)) => drop(self.take(notice)?),
                     // The Job has ended: nothing else can change that.
                     Some(_) => {}
                     None => break,

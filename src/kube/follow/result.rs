@@ -42,9 +42,7 @@ impl JobResult {
                 .and_then(|message| message.digest)
                 .or_else(|| last_log_line.and_then(|line| line.trim().parse().ok()));
             let name = job.metadata.name.clone().unwrap_or_default();
-            return digest
-                .map(|digest| Self::Built { digest })
-                .ok_or(KubeError::NoDigest { name });
+            return digest.map(|digest| Self::Built { digest }).ok_or(KubeError::NoDigest { name });
         }
         let error = message.and_then(|message| message.error);
         let reason = why(job, newest, ended, error);
@@ -141,7 +139,8 @@ mod tests {
 
     #[test]
     fn failures_say_why() {
-        let condition = |reason: &str| json!({"type": "Failed", "status": "True", "reason": reason, "message": "so"});
+        let condition =
+            |reason: &str| json!({"type": "Failed", "status": "True", "reason": reason, "message": "so"});
         let exceeded = job(condition("BackoffLimitExceeded"));
         let message = json!({"error": "Dockerfile:3: no such file"}).to_string();
         let with_message = pod("01", ended(json!({"exitCode": 7, "message": message})));

@@ -50,7 +50,8 @@ fn archived(objects: &BTreeMap<String, Value>, key: &str) -> BTreeMap<String, (u
 
 #[test]
 fn the_job_is_as_the_issue_wants_it() {
-    let objects = objects(Submit::nowhere().args(["--name", "app", "--registry-secret", "registry-credentials"]));
+    let objects =
+        objects(Submit::nowhere().args(["--name", "app", "--registry-secret", "registry-credentials"]));
     let job = &objects["Job"];
     assert_eq!(job["metadata"]["name"], "app");
     assert_eq!(job["metadata"]["labels"]["app.kubernetes.io/managed-by"], "cooper");
@@ -83,7 +84,9 @@ fn the_job_is_as_the_issue_wants_it() {
         json!({"secretName": "registry-credentials", "items": [{"key": ".dockerconfigjson", "path": "config.json"}]})
     );
     let mounts = container["volumeMounts"].as_array().unwrap();
-    assert!(mounts.contains(&json!({"name": "credentials", "mountPath": "/kaniko/.docker", "readOnly": true})));
+    assert!(
+        mounts.contains(&json!({"name": "credentials", "mountPath": "/kaniko/.docker", "readOnly": true}))
+    );
     assert!(mounts.contains(&json!({"name": "store", "mountPath": "/kaniko/store"})));
     assert!(!objects.contains_key("Secret"));
 }
@@ -92,7 +95,10 @@ fn the_job_is_as_the_issue_wants_it() {
 fn each_level_has_its_security_context() {
     let security = |level: &str| {
         let objects = objects(Submit::nowhere().args(["--pod-security", level]));
-        (container(&objects)["securityContext"].clone(), objects["Job"]["spec"]["template"]["spec"]["securityContext"].clone())
+        (
+            container(&objects)["securityContext"].clone(),
+            objects["Job"]["spec"]["template"]["spec"]["securityContext"].clone(),
+        )
     };
     let unconfined = json!({"type": "Unconfined"});
     assert_eq!(
@@ -113,16 +119,28 @@ fn each_level_has_its_security_context() {
 #[test]
 fn options_of_the_job() {
     let objects = objects(Submit::nowhere().args([
-        "--namespace=builds", "--queue=pis", "--requests=cpu=1", "--limits=memory=2Gi,ephemeral-storage=8Gi",
-        "--store-claim=kept", "--deadline=30m", "--ttl=2h", "--backoff-limit=2", "--platform=linux/arm64",
-        "--toleration=dedicated=builds:NoSchedule", "--image-pull-secret=pull", "--service-account=builder",
+        "--namespace=builds",
+        "--queue=pis",
+        "--requests=cpu=1",
+        "--limits=memory=2Gi,ephemeral-storage=8Gi",
+        "--store-claim=kept",
+        "--deadline=30m",
+        "--ttl=2h",
+        "--backoff-limit=2",
+        "--platform=linux/arm64",
+        "--toleration=dedicated=builds:NoSchedule",
+        "--image-pull-secret=pull",
+        "--service-account=builder",
     ]));
     let job = &objects["Job"];
     assert_eq!(job["metadata"]["namespace"], "builds");
     assert_eq!(objects["ConfigMap"]["metadata"]["namespace"], "builds");
     assert_eq!(job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "pis");
     let spec = &job["spec"];
-    assert_eq!((&spec["activeDeadlineSeconds"], &spec["ttlSecondsAfterFinished"]), (&json!(1800), &json!(7200)));
+    assert_eq!(
+        (&spec["activeDeadlineSeconds"], &spec["ttlSecondsAfterFinished"]),
+        (&json!(1800), &json!(7200))
+    );
     assert_eq!(spec["backoffLimit"], 2);
     let pod = &spec["template"]["spec"];
     assert_eq!(pod["nodeSelector"], json!({"kubernetes.io/arch": "arm64"}));
@@ -205,7 +223,14 @@ fn secrets_arguments_and_certificates_are_carried() {
     let objects = objects(
         submit
             .arg(format!("--secret=id=npm/rc,src={}", secret.display()))
-            .args(["--secret", "id=token,env=TOKEN", "--build-arg", "FROM_ENV", "--build-arg=B=c d", "--no-cache"])
+            .args([
+                "--secret",
+                "id=token,env=TOKEN",
+                "--build-arg",
+                "FROM_ENV",
+                "--build-arg=B=c d",
+                "--no-cache",
+            ])
             .arg(format!("--registry-certificate=registry.local:5000={}", certificate.display()))
             .env("TOKEN", "s3cret".as_ref())
             .env("FROM_ENV", "value".as_ref())
@@ -233,18 +258,7 @@ fn secrets_arguments_and_certificates_are_carried() {
 
 #[test]
 fn contexts_elsewhere_are_named() {
-    let run = |source: &str| {
-        let submit = Submit::bare()
-            .args(["submit", "-t", "r.local/app:1", "--builder-image=r.local/cooper:1", "--dry-run", "-o", "json"])
-            .arg(source);
-        // Without the directory that others have as their context.
-        let mut command = submit.command();
-        let words: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-        let mut own = std::process::Command::new(command.get_program());
-        own.env_clear().env("HOME", submit.beside("")).args(&words[..words.len() - 1]);
-        drop(command.stdin(std::process::Stdio::null()));
-        crate::support::Outcome::of(own.stdin(std::process::Stdio::null()).output().unwrap())
-    };
+    let run = |source: &str| Submit::nowhere().args(["--dry-run", "-o", "json"]).source(source).run();
     let list: Value = serde_json::from_str(&run("https://host/app.git#main:web").success().stdout).unwrap();
     let items = list["items"].as_array().unwrap();
     assert_eq!(items.len(), 1, "there is nothing to carry");
@@ -291,7 +305,9 @@ fn yaml_means_what_json_means() {
     let token = |object: &Value| {
         let text = object.to_string();
         let name = text.split("\"name\":\"app-").nth(1).map(|rest| rest[..5].to_owned());
-        name.unwrap_or_else(|| object["metadata"]["annotations"]["cooper/submission"].as_str().unwrap().to_owned())
+        name.unwrap_or_else(|| {
+            object["metadata"]["annotations"]["cooper/submission"].as_str().unwrap().to_owned()
+        })
     };
     for (item, document) in items.iter_mut().zip(&documents) {
         let text = item.to_string().replace(&token(item), &token(document));

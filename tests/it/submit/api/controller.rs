@@ -140,7 +140,10 @@ impl Run {
     pub(in super::super) fn terminate(&self, code: i32, reason: &str, message: &str) {
         self.shared.state().logs.entry(self.pod_name()).or_default().has_ended = true;
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
-        self.container(phase, json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}));
+        self.container(
+            phase,
+            json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}),
+        );
     }
 
     /// Ends the Job.
@@ -168,6 +171,12 @@ impl Run {
 
     pub(in super::super) fn remove(&self, plural: &str, name: &str) {
         self.shared.state().remove(plural, name);
+        self.notify();
+    }
+
+    /// Adds an object, as others do.
+    pub(in super::super) fn add(&self, plural: &str, object: Value) {
+        self.shared.state().insert(plural, object).unwrap();
         self.notify();
     }
 

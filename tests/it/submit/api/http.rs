@@ -92,7 +92,11 @@ impl Connection {
         for (name, value) in &answer.headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
-        head.extend(["Content-Type: application/json\r\nContent-Length: ", &body.len().to_string(), "\r\n\r\n"]);
+        head.extend([
+            "Content-Type: application/json\r\nContent-Length: ",
+            &body.len().to_string(),
+            "\r\n\r\n",
+        ]);
         let stream = self.stream.get_mut();
         stream.write_all(head.as_bytes())?;
         stream.write_all(body.as_bytes())?;

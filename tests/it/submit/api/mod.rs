@@ -19,7 +19,7 @@ mod stream;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -28,8 +28,8 @@ use serde_json::Value;
 
 pub(super) use self::controller::Run;
 pub(super) use self::fault::{Effect, Fault};
-pub(super) use self::schema::problems;
 use self::http::{Connection, Stream};
+pub(super) use self::schema::problems;
 use self::state::State;
 use crate::registry::Authority;
 
@@ -54,7 +54,8 @@ struct Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        // A part of the test that has failed must not keep the program waiting for answers.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

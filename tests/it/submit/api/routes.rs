@@ -195,7 +195,11 @@ fn create(shared: &Shared, request: &Request, kind: &Kind) -> Result<Answer, Ans
     let mut object = schema::check(kind.plural, &request.body)?;
     let namespace = &object["metadata"]["namespace"];
     if !namespace.is_null() && namespace != NAMESPACE {
-        return Err(Answer::failure(400, "BadRequest", "the namespace of the object does not match the request"));
+        return Err(Answer::failure(
+            400,
+            "BadRequest",
+            "the namespace of the object does not match the request",
+        ));
     }
     // A Job's pods are what its controller makes; their labels are those that it gives them.
     object["status"] = json!({});

@@ -13,8 +13,7 @@ use super::http::Answer;
 
 /// The object in a request, if it can be.
 pub(super) fn check(plural: &str, body: &[u8]) -> Result<Value, Answer> {
-    let object: Value =
-        serde_json::from_slice(body).map_err(|error| refuse(&format!("no JSON: {error}")))?;
+    let object: Value = serde_json::from_slice(body).map_err(|error| refuse(&format!("no JSON: {error}")))?;
     let problems = problems(plural, &object);
     if problems.is_empty() { Ok(object) } else { Err(refuse(&problems.join("; "))) }
 }
@@ -29,7 +28,9 @@ pub(in super::super) fn problems(plural: &str, object: &Value) -> Vec<String> {
         "jobs" => round_trip::<Job>(object),
         "configmaps" => round_trip::<ConfigMap>(object),
         "secrets" => round_trip::<Secret>(object),
-        "selfsubjectaccessreviews" => return unknown_fields(object, &round_trip::<SelfSubjectAccessReview>(object).unwrap()),
+        "selfsubjectaccessreviews" => {
+            return unknown_fields(object, &round_trip::<SelfSubjectAccessReview>(object).unwrap());
+        }
         _ => return vec![format!("{plural} are not created by this program")],
     };
     let typed = match typed {
@@ -115,7 +116,10 @@ fn metadata(metadata: &Value, problems: &mut Vec<String>) {
         }
     }
     problems.extend(
-        entries(&metadata["annotations"]).keys().filter(|key| !is_qualified(key)).map(|key| format!("annotation {key}")),
+        entries(&metadata["annotations"])
+            .keys()
+            .filter(|key| !is_qualified(key))
+            .map(|key| format!("annotation {key}")),
     );
     for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
@@ -193,13 +197,16 @@ fn job(spec: &Value, problems: &mut Vec<String>) {
         for (name, request) in entries(requests) {
             let limit = limits.get(&name).map(|limit| quantity(limit.as_str().unwrap()));
             if limit.is_some_and(|limit| quantity(request.as_str().unwrap()) > limit) {
-                problems.push(format!("resources.requests: {name}: must be less than or equal to {name} limit"));
+                problems
+                    .push(format!("resources.requests: {name}: must be less than or equal to {name} limit"));
             }
         }
         let security = &container["securityContext"];
         for profile in ["seccompProfile", "appArmorProfile"] {
             let kind = &security[profile]["type"];
-            if !kind.is_null() && !matches!(kind.as_str(), Some("Unconfined" | "RuntimeDefault" | "Localhost")) {
+            if !kind.is_null()
+                && !matches!(kind.as_str(), Some("Unconfined" | "RuntimeDefault" | "Localhost"))
+            {
                 problems.push(format!("securityContext.{profile}"));
             }
         }
@@ -248,14 +255,23 @@ fn what_cannot_be_is_refused() {
     for (pointer, value) in [
         ("/metadata/name", serde_json::json!("A_b")),
         ("/metadata/labels", serde_json::json!({"a": "b c"})),
-        ("/metadata/ownerReferences", serde_json::json!([{"apiVersion": "v1", "kind": "Job", "name": "x", "uid": ""}])),
+        (
+            "/metadata/ownerReferences",
+            serde_json::json!([{"apiVersion": "v1", "kind": "Job", "name": "x", "uid": ""}]),
+        ),
         ("/spec/activeDeadline", serde_json::json!(1)),
         ("/spec/backoffLimit", serde_json::json!("1")),
         ("/spec/template/spec/restartPolicy", serde_json::json!("Always")),
         ("/spec/template/spec/volumes", serde_json::json!([])),
         ("/spec/template/spec/containers/0/image", Value::Null),
-        ("/spec/template/spec/containers/0/resources", serde_json::json!({"requests": {"cpu": "3"}, "limits": {"cpu": "2"}})),
-        ("/spec/template/spec/containers/0/securityContext", serde_json::json!({"seccompProfile": {"type": "None"}})),
+        (
+            "/spec/template/spec/containers/0/resources",
+            serde_json::json!({"requests": {"cpu": "3"}, "limits": {"cpu": "2"}}),
+        ),
+        (
+            "/spec/template/spec/containers/0/securityContext",
+            serde_json::json!({"seccompProfile": {"type": "None"}}),
+        ),
     ] {
         let mut bad = good.clone();
         let (parent, key) = pointer.rsplit_once('/').unwrap();

@@ -112,7 +112,8 @@ impl State {
             owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid))
         };
         let objects = self.objects.iter();
-        let owned: Vec<_> = objects.filter(|(_, object)| is_owned(object)).map(|(key, _)| key.clone()).collect();
+        let owned: Vec<_> =
+            objects.filter(|(_, object)| is_owned(object)).map(|(key, _)| key.clone()).collect();
         for (plural, name) in owned {
             self.remove(&plural, &name);
         }

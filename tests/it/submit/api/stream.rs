@@ -64,7 +64,8 @@ pub(super) fn watch(
                 if shared.stopped.load(Ordering::SeqCst) {
                     return Ok(());
                 }
-                let is_wanted = |plural: &str, object: &Value| plural == kind.plural && selector.takes(object);
+                let is_wanted =
+                    |plural: &str, object: &Value| plural == kind.plural && selector.takes(object);
                 let changes = state.changes.iter().filter(|change| change.version > version);
                 let changes = changes.filter(|change| is_wanted(&change.plural, &change.object));
                 let changes: Vec<_> = changes.cloned().collect();
@@ -126,7 +127,10 @@ pub(super) fn log(
             loop {
                 let log = state.logs.entry(pod.to_owned()).or_default();
                 if log.lines.len() > next || log.has_ended || shared.stopped.load(Ordering::SeqCst) {
-                    break (log.lines[next..].to_vec(), log.has_ended || shared.stopped.load(Ordering::SeqCst));
+                    break (
+                        log.lines[next..].to_vec(),
+                        log.has_ended || shared.stopped.load(Ordering::SeqCst),
+                    );
                 }
                 if !request.is_set("follow") {
                     break (Vec::new(), true);
