@@ -94,7 +94,7 @@ pub(super) fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn pod(status: serde_json::Value) -> Pod {
+    fn pod(status: &serde_json::Value) -> Pod {
         let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "status": status});
         serde_json::from_value(pod).unwrap()
     }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn troubles_are_told() {
         let waiting = |reason: &str| {
-            pod(serde_json::json!({"containerStatuses": [{
+            pod(&serde_json::json!({"containerStatuses": [{
                 "name": "build", "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": reason, "message": "Back-off\n pulling"}},
             }]}))
@@ -115,7 +115,7 @@ mod tests {
         let condition = serde_json::json!({
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes",
         });
-        let unschedulable = pod(serde_json::json!({"phase": "Pending", "conditions": [condition]}));
+        let unschedulable = pod(&serde_json::json!({"phase": "Pending", "conditions": [condition]}));
         assert_eq!(trouble(&unschedulable).as_deref(), Some("Unschedulable: 0/3 nodes"));
         let evicted = pod(
             serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on \u{1b}[1mdisk"}),

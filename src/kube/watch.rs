@@ -24,9 +24,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Change<K> {
     /// It is like this now.
-    Is(K),
+    Is(Box<K>),
     /// It was deleted.
-    Gone(K),
+    Gone(Box<K>),
     /// There is none.
     None,
 }
@@ -65,12 +65,12 @@ where
             Ok(event) => {
                 *failing_since = None;
                 match event {
-                    Event::Apply(object) => Ok(Change::Is(object)),
+                    Event::Apply(object) => Ok(Change::Is(Box::new(object))),
                     Event::InitApply(object) => {
                         is_empty = false;
-                        Ok(Change::Is(object))
+                        Ok(Change::Is(Box::new(object)))
                     }
-                    Event::Delete(object) => Ok(Change::Gone(object)),
+                    Event::Delete(object) => Ok(Change::Gone(Box::new(object))),
                     Event::Init => {
                         is_empty = true;
                         continue;

@@ -145,10 +145,20 @@ impl Following<'_> {
         let cluster = self.follow.cluster;
         let (name, uid) = (self.name(), self.follow.job.metadata.uid.clone().unwrap_or_default());
         let job = Config::default().fields(&format!("metadata.name={name}"));
-        self.tasks.spawn(watch(cluster.api(), job, heard("watching the Job", Notice::Job), self.notices.clone()));
+        self.tasks.spawn(watch(
+            cluster.api(),
+            job,
+            heard("watching the Job", Notice::Job),
+            self.notices.clone(),
+        ));
         // The Job's controller sets the label; its uid tells the pods from those of an earlier Job of the same name.
         let pods = Config::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
-        self.tasks.spawn(watch(cluster.api(), pods, heard("watching its pods", Notice::Pod), self.notices.clone()));
+        self.tasks.spawn(watch(
+            cluster.api(),
+            pods,
+            heard("watching its pods", Notice::Pod),
+            self.notices.clone(),
+        ));
         self.watch_events(&uid);
     }
 
@@ -167,15 +177,15 @@ impl Following<'_> {
                     return Err(KubeError::Deleted { name: self.name() });
                 }
                 self.tell_whether_it_waits(&job);
-                return Ok(JobState::of(&job).has_ended().then_some(job));
+                return Ok(JobState::of(&job).has_ended().then_some(*job));
             }
             Notice::Job(Change::Gone(_) | Change::None) => {
                 return Err(KubeError::Deleted { name: self.name() });
             }
-            Notice::Pod(Change::Is(pod)) => self.see(pod),
+            Notice::Pod(Change::Is(pod)) => self.see(*pod),
             Notice::Pod(Change::Gone(pod)) => {
                 let name = pod::name(&pod).to_owned();
-                self.see(pod);
+                self.see(*pod);
                 if let Some(known) = self.pods.get(&name) {
                     known.has_ended.store(true, Ordering::Relaxed);
                 }
@@ -274,13 +284,11 @@ impl Following<'_> {
             }
             Ok(())
         };
-        match tokio::time::timeout(LOG_LIMIT, rest).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.tell("the end of the log does not come".to_owned());
-                Ok(())
-            }
-        }
+        let Ok(result) = tokio::time::timeout(LOG_LIMIT, rest).await else {
+            self.tell("the end of the log does not come".to_owned());
+            return Ok(());
+        };
+        result
     }
 
     fn result(&self, job: &Job) -> Result<JobResult, KubeError> {

@@ -97,13 +97,13 @@ mod tests {
 
     use super::*;
 
-    fn job(condition: Value) -> Job {
+    fn job(condition: &Value) -> Job {
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "build"},
             "spec": {"activeDeadlineSeconds": 60, "template": {}}, "status": {"conditions": [condition]}});
         serde_json::from_value(job).unwrap()
     }
 
-    fn pod(made_at: &str, status: Value) -> Pod {
+    fn pod(made_at: &str, status: &Value) -> Pod {
         let limits = json!({"limits": {"memory": "1Gi"}});
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": made_at,
             "creationTimestamp": format!("2026-11-22T10:00:{made_at}Z")},
@@ -111,7 +111,7 @@ mod tests {
         serde_json::from_value(pod).unwrap()
     }
 
-    fn ended(state: Value) -> Value {
+    fn ended(state: &Value) -> Value {
         json!({"containerStatuses": [{"name": "build", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"terminated": state}}]})
     }
@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn digests_come_from_the_message_or_the_log() {
-        let complete = job(json!({"type": "Complete", "status": "True"}));
+        let complete = job(&json!({"type": "Complete", "status": "True"}));
         let digest = Digest::of("image");
         let message = json!({"digest": digest, "error": null}).to_string();
-        let first = pod("01", ended(json!({"exitCode": 0, "message": message})));
-        let second = pod("02", ended(json!({"exitCode": 1, "message": ""})));
+        let first = pod("01", &ended(&json!({"exitCode": 0, "message": message})));
+        let second = pod("02", &ended(&json!({"exitCode": 1, "message": ""})));
         let built = JobResult::Built { digest };
         assert_eq!(JobResult::of(&complete, &[&first, &second], None).unwrap(), built);
         assert_eq!(JobResult::of(&complete, &[], Some(&format!("{digest} "))).unwrap(), built);
@@ -141,19 +141,19 @@ mod tests {
     fn failures_say_why() {
         let condition =
             |reason: &str| json!({"type": "Failed", "status": "True", "reason": reason, "message": "so"});
-        let exceeded = job(condition("BackoffLimitExceeded"));
+        let exceeded = job(&condition("BackoffLimitExceeded"));
         let message = json!({"error": "Dockerfile:3: no such file"}).to_string();
-        let with_message = pod("01", ended(json!({"exitCode": 7, "message": message})));
+        let with_message = pod("01", &ended(&json!({"exitCode": 7, "message": message})));
         assert_eq!(failed(&exceeded, &[&with_message]), ("Dockerfile:3: no such file".to_owned(), 7));
-        let killed = pod("01", ended(json!({"exitCode": 137, "reason": "OOMKilled"})));
+        let killed = pod("01", &ended(&json!({"exitCode": 137, "reason": "OOMKilled"})));
         let (reason, code) = failed(&exceeded, &[&killed]);
         assert!(reason.contains("(1Gi)") && reason.contains("--limits memory=") && code == 137, "{reason}");
-        let odd = pod("01", ended(json!({"exitCode": 300, "reason": "Error", "message": "last line"})));
+        let odd = pod("01", &ended(&json!({"exitCode": 300, "reason": "Error", "message": "last line"})));
         let expected = "the build ended with exit code 300: Error: last line";
         assert_eq!(failed(&exceeded, &[&odd]), (expected.to_owned(), 1));
         assert_eq!(failed(&exceeded, &[]), ("BackoffLimitExceeded: so".to_owned(), 1));
-        let late = job(condition("DeadlineExceeded"));
-        let waiting = pod("01", json!({"reason": "ImagePullBackOff", "message": "no such image"}));
+        let late = job(&condition("DeadlineExceeded"));
+        let waiting = pod("01", &json!({"reason": "ImagePullBackOff", "message": "no such image"}));
         let (reason, _) = failed(&late, &[&waiting]);
         assert!(reason.contains("60 seconds; its pod: ImagePullBackOff: no such image"), "{reason}");
     }
