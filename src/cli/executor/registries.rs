@@ -34,7 +34,11 @@ pub(super) fn settings(
         authorities: authorities(),
         mirrors: mirrors(parsed),
         only_mirrors: is_on(&flags::SKIP_DEFAULT_REGISTRY_FALLBACK),
-        retry: RetryPolicy { attempts: usual.attempts.max(retries.saturating_add(1)), ..usual },
+        retry: RetryPolicy {
+            attempts: usual.attempts.max(retries.saturating_add(1)),
+            refused_attempts: usual.refused_attempts.max(retries.saturating_add(1)),
+            ..usual
+        },
         ..RegistrySettings::default()
     })
 }
