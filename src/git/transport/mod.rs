@@ -2,6 +2,7 @@
 
 mod daemon;
 mod http;
+mod known_hosts;
 mod ssh;
 
 use std::sync::{Arc, Mutex, PoisonError};
