@@ -25,6 +25,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle as Runtime;
 
 use super::known_hosts::KnownKeys;
+use super::metered::Metered;
 use super::{Connected, Connecting, Problem};
 use crate::context::fetch::SshPlaces;
 use crate::git::GitError;
@@ -161,6 +162,7 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError
     let problem = Problem::default();
     let (reader, writer) = streams(session, channel, &peer, limit, problem.clone());
     let nobody = None::<(String, Option<u16>)>;
+    let reader = Metered::new(reader, connecting.received, problem.clone(), url);
     let connection =
         Connection::new(reader, writer, Protocol::V2, url.path.clone(), nobody, ConnectMode::Process, false);
     Ok(Connected { transport: Box::new(connection), problem })
