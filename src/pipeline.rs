@@ -16,6 +16,7 @@ mod push;
 mod retry;
 mod saved;
 mod warm;
+mod warmed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -82,6 +82,9 @@ pub struct BuildRequest {
     pub ssh_agents: BTreeMap<String, AgentSource>,
     /// `--add-host`: names and addresses that a RUN finds in `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// A directory in which Kaniko's warmer has kept base images.
+    #[serde(default)]
+    pub warmed_images: Option<PathBuf>,
     /// `--offline`: no registry is asked for anything.
     pub offline: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
@@ -199,6 +202,7 @@ impl BuildRequest {
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
             extra_hosts: Vec::new(),
+            warmed_images: None,
             offline: false,
             source_date_epoch: None,
             registries: RegistrySettings::default(),
