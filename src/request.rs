@@ -36,6 +36,9 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--target`.
     pub target: Option<String>,
+    /// Whether a target that no stage is called may be a stage's number, as with Kaniko.
+    #[serde(default)]
+    pub numbered_targets: bool,
     /// `--platform`; the one this program runs on if there is none.
     pub platforms: Vec<Platform>,
     /// `--label`.
@@ -179,6 +182,7 @@ impl BuildRequest {
             contexts: BTreeMap::new(),
             build_args: BTreeMap::new(),
             target: None,
+            numbered_targets: false,
             platforms: Vec::new(),
             labels: BTreeMap::new(),
             tags: Vec::new(),

@@ -58,6 +58,7 @@ pub fn plan(data: &[u8]) {
             dockerfile: &dockerfile,
             build_args: &build_args,
             target: None,
+            numbered_targets: false,
             platform: &platform,
             is_platform_given: true,
             build_platform: &Platform::host(),

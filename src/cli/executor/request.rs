@@ -91,6 +91,7 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
         context,
         dockerfile: DockerfileSource::Path(parsed.text(&flags::DOCKERFILE).into()),
         target: targets.next(),
+        numbered_targets: true,
         further_targets: targets.collect(),
         source_date_epoch: epoch.or(reproducible),
         build_args,

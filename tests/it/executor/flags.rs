@@ -149,6 +149,17 @@ fn further_targets_are_built_too() {
 }
 
 #[test]
+fn a_target_may_be_a_number() {
+    let dockerfile =
+        "FROM scratch AS one\nLABEL is=one\nFROM scratch\nLABEL is=two\nFROM scratch\nLABEL is=three\n";
+    for (target, is) in [("0", "one"), ("ONE", "one"), ("1", "two"), ("2", "three")] {
+        let built = Executor::new(dockerfile).args(["--target", target]).built();
+        assert_eq!(built.config["config"]["Labels"]["is"], is, "{target}");
+    }
+    Executor::new(dockerfile).local().args(["--target=3"]).run().failure(1, &["target stage \"3\""]);
+}
+
+#[test]
 fn the_platform_is_that_which_is_asked_for() {
     for flag in ["--custom-platform=linux/arm64/v8", "--customPlatform=linux/arm64"] {
         let built =
