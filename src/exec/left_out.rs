@@ -29,22 +29,17 @@ pub(super) fn kept(placed: &[Placed], ignored: &[PathBuf]) -> Vec<Placed> {
     for item in placed.iter().filter(|placed| !is_ignored(&placed.entry.path)) {
         let path = item.entry.path.as_path();
         let item = match &item.entry.kind {
-            EntryKind::Hardlink(target) if is_ignored(target) => match first_names.get(target.as_path()) {
-                Some(first) => {
+            EntryKind::Hardlink(target) if is_ignored(target) => {
+                if let Some(first) = first_names.get(target.as_path()) {
                     let kind = EntryKind::Hardlink((*first).to_owned());
                     Placed { entry: Entry { kind, ..item.entry.clone() }, content: None }
-                }
-                None => {
+                } else {
                     first_names.insert(target, path);
-                    match placed.iter().find(|placed| placed.entry.path == *target) {
-                        Some(file) => {
-                            let entry = Entry { path: path.to_owned(), ..file.entry.clone() };
-                            Placed { entry, content: file.content.clone() }
-                        }
-                        None => item.clone(),
-                    }
+                    let file = placed.iter().find(|placed| placed.entry.path == *target).unwrap_or(item);
+                    let entry = Entry { path: path.to_owned(), ..file.entry.clone() };
+                    Placed { entry, content: file.content.clone() }
                 }
-            },
+            }
             _ => item.clone(),
         };
         kept.push(item);

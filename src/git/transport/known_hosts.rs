@@ -1,4 +1,4 @@
-//! Keys of SSH hosts that somebody has vouched for. See `sshd(8)`, "SSH_KNOWN_HOSTS FILE FORMAT".
+//! Keys of SSH hosts that somebody has vouched for. See the format of `ssh_known_hosts` in `sshd(8)`.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -99,10 +99,11 @@ pub fn global_argument(
 ) -> Result<Option<(String, Option<Span>)>, Diagnostics> {
     let globals = Globals::new(request).map_err(|error| in_dockerfile(request, error))?;
     let declared = request.dockerfile.globals.iter().flat_map(|located| &located.value);
-    let default = declared
+    let mut defaults = declared
         .filter(|argument| argument.name.text == name)
         .filter_map(|argument| argument.default.as_ref());
-    let span = default.last().map(|default| default.span).filter(|_| !request.build_args.contains_key(name));
+    let span = defaults.next_back().map(|default| default.span);
+    let span = span.filter(|_| !request.build_args.contains_key(name));
     Ok(Variables::get(&globals, name).map(|value| (value.to_owned(), span)))
 }
 

@@ -200,8 +200,8 @@ fn what_has_come_is_told_in_bytes() {
     let add = format!("FROM scratch\nADD {url} /\n");
     for build in [Build::new("").source(&url), Build::new(&add)] {
         let said = build.args(["--progress", "json"]).run().success().stderr;
-        let events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let last = events.filter(|event| event["event"] == "progress").last().unwrap();
+        let mut events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let last = events.rfind(|event| event["event"] == "progress").unwrap();
         assert!(last["done"].as_u64().unwrap() > 3 << 20, "{said}");
         assert_eq!(last["done"], last["total"], "{said}");
     }
