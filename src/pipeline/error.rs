@@ -169,6 +169,9 @@ pub enum BaseError {
     /// A layout cannot be read.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// A thread of ours ended before its time.
+    #[error("a worker thread ended unexpectedly")]
+    Worker(#[from] tokio::task::JoinError),
 }
 
 impl From<StepFailure> for BuildError {

@@ -23,4 +23,5 @@ mod registry_client;
 mod registry_command;
 mod run_settings;
 mod sandbox;
+mod store;
 mod support;

@@ -179,6 +179,7 @@ fn explain(error: &BuildError, has_colours: bool) {
             "Error: error resolving dockerfile path: please provide a valid path to a Dockerfile within the build context with --dockerfile (there is none at `{}`)",
             path.display()
         ),
+        BuildError::Fetch { .. } => format!("Error: error resolving source context: {text}"),
         BuildError::Push(_) => format!("error pushing image: failed to push to destination: {text}"),
         _ => format!("error building image: {text}"),
     };

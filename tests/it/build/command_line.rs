@@ -26,6 +26,17 @@ fn options_reach_the_image() {
 }
 
 #[test]
+fn a_target_is_a_name() {
+    // 1.4: by name, whatever its case; BuildKit looks up no numbers
+    let build = |target: &str| Build::new(STAGES).args(["--target", target]);
+    assert!(!build("FIRST").image().files.contains_key("second"));
+    build("0").run().failure(1, &["target stage \"0\" could not be found"]);
+    build("secon").run().failure(1, &["target stage \"secon\" could not be found (did you mean second?)"]);
+    // A name may look like a number.
+    Build::new("FROM nowhere\nFROM base AS stage\n").args(["--target", "1"]).run().failure(1, &["\"1\""]);
+}
+
+#[test]
 fn dockerfiles_come_from_anywhere() {
     use std::io::Write as _;
     let build = Build::new("FROM nowhere\n").file("other/Containerfile", "FROM base\nCOPY other /\n");
