@@ -26,6 +26,7 @@ pub mod git;
 pub mod graph;
 pub mod image;
 pub mod layer;
+pub mod outcome;
 pub mod pipeline;
 pub mod registry;
 pub mod request;

@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod registry;
 mod store;
+mod termination;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

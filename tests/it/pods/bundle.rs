@@ -147,6 +147,12 @@ impl Pod {
         fs::read_to_string(self.path("out").join(name)).unwrap_or_default()
     }
 
+    /// What the pod has written for Kubernetes.
+    pub(super) fn termination_message(&self) -> Value {
+        let text = fs::read_to_string(self.path("files/termination-log")).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
