@@ -20,6 +20,7 @@ pub mod cancel;
 pub mod cli;
 pub mod context;
 pub mod dockerfile;
+pub mod doctor;
 pub mod event;
 pub mod exec;
 pub mod git;

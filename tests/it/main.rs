@@ -11,6 +11,7 @@ mod checklist;
 mod compatibility;
 mod contexts;
 mod differential;
+mod doctor;
 mod executor;
 mod fuzz;
 mod image;

@@ -5,6 +5,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod bundle;
+mod doctor;
 mod faults;
 mod layers;
 mod matrix;
