@@ -15,6 +15,7 @@ mod doctor;
 mod executor;
 mod fuzz;
 mod image;
+mod kubernetes;
 mod language;
 mod llb;
 mod mounts;
