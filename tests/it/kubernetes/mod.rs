@@ -56,7 +56,7 @@ fn the_schemas_are_looked_at() {
 
 #[test]
 fn single_files_are_valid() {
-    for name in ["kaniko-pod.yaml", "job.yaml"] {
+    for name in ["kaniko-pod.yaml", "job.yaml", "base/secret.yaml"] {
         assert_eq!(objects(&std::fs::read_to_string(directory(name)).unwrap()).len(), 1, "{name}");
     }
 }
