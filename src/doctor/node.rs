@@ -24,10 +24,10 @@ pub(super) fn examine(host: &str, speech: Speech, is_loopback: bool) -> Vec<Find
         Speech::Plain => {
             let found =
                 "nodes expect TLS: pulling will fail with `http: server gave HTTP response to HTTPS client`";
-            let advice = "tell every node that this registry speaks plain HTTP, with the file for its runtime; or give \
-                          the registry a certificate (cert-manager, or `--tls-certificate` and `--tls-key` of \
-                          docker-registry: `http.tls.certificate` and `http.tls.key`), which needs no node to be told if \
-                          the authority is a public one";
+            let advice = "tell every node that this registry speaks plain HTTP, with the file for its runtime; or \
+                          give the registry a certificate (cert-manager makes one; docker-registry takes it as \
+                          `http.tls.certificate` and `http.tls.key`), which needs no node to be told if the authority \
+                          is a public one";
             Finding::new(Level::Warning, Code::NodePullPlainHttp, host, found)
                 .advise(advice)
                 .with_files(plain_http(host))
