@@ -41,7 +41,7 @@ lint: ## the part of check that runs nothing: format, clippy, docs
 fmt: ## format the code
 	$(CARGO) fmt
 
-FUZZ_TARGETS := parser plan expansion context ignore archive layer_index manifest image_reference
+FUZZ_TARGETS := parser plan expansion context ignore archive layer_index cache_entry manifest image_reference
 # Seconds per target, for example: make fuzz FUZZ_SECONDS=5
 FUZZ_SECONDS ?= 60
 # What cargo-fuzz passes, without what only nightly compilers take.

@@ -20,6 +20,7 @@ pub mod cancel;
 pub mod cli;
 pub mod context;
 pub mod dockerfile;
+pub mod doctor;
 pub mod event;
 pub mod exec;
 pub mod git;
@@ -28,6 +29,7 @@ pub mod image;
 #[cfg(feature = "kubernetes")]
 pub mod kube;
 pub mod layer;
+pub mod outcome;
 pub mod pipeline;
 pub mod registry;
 pub mod request;

@@ -17,8 +17,9 @@ mod push;
 mod retry;
 mod saved;
 mod warm;
+mod warmed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +34,13 @@ pub use local::{LocalInputs, local_inputs};
 
 use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};
-use crate::dockerfile::Dockerfile;
+use crate::dockerfile::{Code, Diagnostic, Diagnostics, Dockerfile};
 use crate::event::Events;
 use crate::exec::{
     CacheWriter, Clock, FileSystem, ImageLayer, Layers, Runner, Solutions, Solver, SolverSettings,
     StepFailure, Supplies, squash,
 };
-use crate::graph::{Bases, Graph, HistoryItem, PlanRequest, Planned, plan};
+use crate::graph::{Bases, Graph, HistoryItem, PlanRequest, Planned, global_argument, plan};
 use crate::image::{ImageFormat, ImageRef, Platform, Time};
 use crate::layer::{Compression, Digest};
 use crate::registry::{Credentials, KnownPlaces, Registries, Traffic};
@@ -47,7 +48,7 @@ use crate::request::{BuildRequest, Output};
 use crate::store::Store;
 use bases::Resolver;
 use image::{BuiltImage, Style, assemble};
-use inputs::{FetchedInputs, Inputs};
+use inputs::{FetchedMain, Inputs};
 use push::Pushes;
 pub use saved::{PushSaved, push_saved};
 pub use warm::warm;
@@ -136,10 +137,17 @@ async fn run(
 ) -> Result<BuildResult, BuildError> {
     let supplies = Supplies::gather(&request.secrets, &request.ssh_agents, &request.extra_hosts)?;
     let fetcher = fetcher(request, layers, events, &supplies);
-    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, events)?;
+    let mut inputs = Inputs::read(request, FetchedMain::fetch(request, &fetcher).await?, events)?;
     let resolver = Resolver::new(layers, events, request);
-
-    let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
+    let platforms = match request.platforms.as_slice() {
+        [] => vec![Platform::host()],
+        platforms => platforms.to_vec(),
+    };
+    if inputs::has_remote_names(request) {
+        let names = needed_contexts(request, &inputs, &resolver, &platforms).await?;
+        inputs.fetch_named(request, &names, &fetcher).await?;
+    }
+    let clock = clock(request, &inputs.dockerfile, &platforms[0])?;
     let solver = Solver::new(SolverSettings {
         layers: layers.clone(),
         events: events.clone(),
@@ -158,10 +166,6 @@ async fn run(
     let mut pushes = Pushes::begin(request, layers, events, known)?;
     pushes.check().await?;
 
-    let platforms = match request.platforms.as_slice() {
-        [] => vec![Platform::host()],
-        platforms => platforms.to_vec(),
-    };
     let (mut images, mut bases) = (Vec::new(), Vec::new());
     for platform in &platforms {
         let target = request.target.as_deref();
@@ -214,6 +218,24 @@ async fn plan_platform(
     Ok(PlatformBuild { graph, bases, solutions })
 }
 
+/// The named contexts that the stages to build need.
+async fn needed_contexts(
+    request: &BuildRequest,
+    inputs: &Inputs,
+    resolver: &Resolver<'_>,
+    platforms: &[Platform],
+) -> Result<BTreeSet<String>, BuildError> {
+    let mut names = BTreeSet::new();
+    let further = request.further_targets.iter().map(|target| Some(target.as_str()));
+    for target in std::iter::once(request.target.as_deref()).chain(further) {
+        for platform in platforms {
+            let (graph, _) = plan_graph(request, target, inputs, resolver, platform).await?;
+            names.extend(graph.named_contexts().into_iter().map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
 /// Plans until every base image that planning asks for is known.
 async fn plan_graph(
     request: &BuildRequest,
@@ -251,6 +273,7 @@ fn plan_request<'a>(
         dockerfile,
         build_args: &request.build_args,
         target: request.target.as_deref(),
+        numbered_targets: request.numbered_targets,
         platform,
         is_platform_given: !request.platforms.is_empty(),
         build_platform,
@@ -279,9 +302,11 @@ async fn plan_alone(
     let registries = Registries::new(request.registry_settings(), credentials)?;
     let layers = Layers::new(store, registries, events.clone(), request.encoding);
     let fetcher = fetcher(request, &layers, &events, supplies);
-    let inputs = Inputs::read(request, FetchedInputs::fetch(request, &fetcher).await?, &events)?;
+    let mut inputs = Inputs::read(request, FetchedMain::fetch(request, &fetcher).await?, &events)?;
     let resolver = Resolver::new(&layers, &events, request);
     let (graph, _) = plan_graph(request, request.target.as_deref(), &inputs, &resolver, platform).await?;
+    let names = graph.named_contexts().into_iter().map(str::to_owned).collect();
+    inputs.fetch_named(request, &names, &fetcher).await?;
     Ok((inputs, graph))
 }
 
@@ -370,12 +395,38 @@ fn base_format(build: &PlatformBuild) -> ImageFormat {
     }
 }
 
-/// What counts as now: `SOURCE_DATE_EPOCH`, or the clock.
-fn now(epoch: Option<i64>) -> Result<Time, BuildError> {
-    match epoch {
-        None => Ok(Time::now()),
-        Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch),
-    }
+/// What counts as now: `SOURCE_DATE_EPOCH`, which an ARG before the first FROM may set too, or the clock.
+fn clock(request: &BuildRequest, dockerfile: &Dockerfile, platform: &Platform) -> Result<Clock, BuildError> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let epoch = match request.source_date_epoch {
+        Some(epoch) => Some(epoch),
+        // An empty value says that there is none.
+        None if request.build_args.contains_key(NAME) => None,
+        None => default_epoch(request, dockerfile, platform, NAME)?,
+    };
+    let now = match epoch {
+        None => Time::now(),
+        Some(epoch) => Time::from_epoch(epoch).map_err(BuildError::Epoch)?,
+    };
+    Ok(Clock { now, epoch })
+}
+
+/// The value of an ARG before the first FROM, as a time.
+fn default_epoch(
+    request: &BuildRequest,
+    dockerfile: &Dockerfile,
+    platform: &Platform,
+    name: &str,
+) -> Result<Option<i64>, BuildError> {
+    let (host, bases) = (Platform::host(), Bases::new());
+    let planning = plan_request(request, dockerfile, platform, &host, &bases);
+    let found = global_argument(&planning, name).map_err(BuildError::Dockerfile)?;
+    let Some((text, span)) = found.filter(|(text, _)| !text.is_empty()) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        let message = format!("{name} is `{text}`; it must be a whole number of seconds");
+        let diagnostic = Diagnostic::error(Code::InvalidArguments, message, span.unwrap_or_default());
+        BuildError::Dockerfile(Diagnostics::one(Arc::clone(&dockerfile.source), diagnostic))
+    })
 }
 
 /// An error and its causes in one line.

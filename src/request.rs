@@ -36,6 +36,9 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// `--target`.
     pub target: Option<String>,
+    /// Whether a target that no stage is called may be a stage's number, as with Kaniko.
+    #[serde(default)]
+    pub numbered_targets: bool,
     /// `--platform`; the one this program runs on if there is none.
     pub platforms: Vec<Platform>,
     /// `--label`.
@@ -82,6 +85,9 @@ pub struct BuildRequest {
     pub ssh_agents: BTreeMap<String, AgentSource>,
     /// `--add-host`: names and addresses that a RUN finds in `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// A directory in which Kaniko's warmer has kept base images.
+    #[serde(default)]
+    pub warmed_images: Option<PathBuf>,
     /// `--offline`: no registry is asked for anything.
     pub offline: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
@@ -176,6 +182,7 @@ impl BuildRequest {
             contexts: BTreeMap::new(),
             build_args: BTreeMap::new(),
             target: None,
+            numbered_targets: false,
             platforms: Vec::new(),
             labels: BTreeMap::new(),
             tags: Vec::new(),
@@ -199,6 +206,7 @@ impl BuildRequest {
             secrets: BTreeMap::new(),
             ssh_agents: BTreeMap::new(),
             extra_hosts: Vec::new(),
+            warmed_images: None,
             offline: false,
             source_date_epoch: None,
             registries: RegistrySettings::default(),

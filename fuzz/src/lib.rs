@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Component, Path};
 
+use cooper::cache::{CachedStep, MAX_INDEX, MAX_LAYERS, parse_tree, read_list};
 use cooper::context::ignore::Ignore;
 use cooper::context::source::kaniko::KanikoOptions;
 use cooper::context::source::{GitSource, buildx, kaniko};
@@ -16,7 +17,7 @@ use cooper::dockerfile::{
 };
 use cooper::graph::{self, Base, Bases, PlanRequest, Planned, StepId};
 use cooper::image::{ImageConfig, ImageRef, ManifestOrIndex, Platform};
-use cooper::layer::{LayerIndex, TarReader, decompress};
+use cooper::layer::{DiffId, Digest, LayerIndex, TarReader, decompress};
 
 /// How much is unpacked of an archive: a few bytes may stand for gigabytes.
 const MAX_UNPACKED: u64 = 1 << 20;
@@ -57,6 +58,7 @@ pub fn plan(data: &[u8]) {
             dockerfile: &dockerfile,
             build_args: &build_args,
             target: None,
+            numbered_targets: false,
             platform: &platform,
             is_platform_given: true,
             build_platform: &Platform::host(),
@@ -151,6 +153,34 @@ pub fn layer_index(data: &[u8]) {
     let mut written = Vec::new();
     index.write_to(&mut written).expect("what was read can be written");
     assert_eq!(LayerIndex::read_from(written.as_slice()).expect("what was written can be read"), index);
+}
+
+/// The key for which entries of caches are read.
+pub const CACHE_KEY: &str = "key";
+
+/// The layer for which lists in caches are read.
+pub const CACHED_LAYER: &str = "layer";
+
+/// What caches hold, which others may write to: the entries of steps, those of layers, and lists of layers.
+pub fn cache_entry(data: &[u8]) {
+    let key = Digest::of(CACHE_KEY);
+    if let Ok(step) = CachedStep::parse(data, key) {
+        assert!((1..=MAX_LAYERS).contains(&step.layers.len()));
+        assert!(
+            step.layers.iter().filter_map(|layer| layer.index.as_ref()).all(|index| index.size <= MAX_INDEX)
+        );
+        let bytes = step.to_manifest(key).to_bytes().expect("what was read can be written");
+        assert_eq!(CachedStep::parse(&bytes, key).expect("what was written can be read"), step);
+        assert!(CachedStep::parse(data, Digest::of("another")).is_err(), "an entry is for its own key only");
+    }
+    if let Ok(list) = parse_tree(data, DiffId(Digest::of(CACHED_LAYER))) {
+        assert!(list.size <= MAX_INDEX);
+        assert!(parse_tree(data, DiffId(key)).is_err(), "a list is of its own layer only");
+    }
+    if let Ok(index) = read_list(data) {
+        let inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        assert!(index.entries.iter().all(|entry| inside(&entry.path)));
+    }
 }
 
 /// What registries answer: manifests, indexes and configs.

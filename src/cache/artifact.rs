@@ -37,10 +37,10 @@ const DIFF_ID: &str = "dev.cooper.diff-id";
 const CREATED: &str = "org.opencontainers.image.created";
 
 /// Longest compressed list of a layer that is accepted, in bytes.
-pub(super) const MAX_INDEX: u64 = 64 << 20;
+pub const MAX_INDEX: u64 = 64 << 20;
 
 /// The most layers above a base.
-const MAX_LAYERS: usize = 250;
+pub const MAX_LAYERS: usize = 250;
 
 /// A step's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl CachedStep {
     }
 
     /// The entry for `key`.
-    pub(super) fn to_manifest(&self, key: Digest) -> Manifest {
+    pub fn to_manifest(&self, key: Digest) -> Manifest {
         let mut blobs = Vec::new();
         for CachedLayer { layer, created, .. } in &self.layers {
             let mut descriptor = layer.descriptor.clone();
@@ -115,7 +115,7 @@ impl CachedStep {
     }
 
     /// What the entry under `key` says. It may be hostile.
-    pub(super) fn parse(bytes: &[u8], key: Digest) -> Result<Self, EntryError> {
+    pub fn parse(bytes: &[u8], key: Digest) -> Result<Self, EntryError> {
         let manifest = opened(bytes, STEP, &key.to_string())?;
         let mut layers = Vec::new();
         let mut indexes = BTreeMap::new();
@@ -153,7 +153,7 @@ pub(super) fn tree_manifest(diff_id: DiffId, index: Descriptor) -> Manifest {
 }
 
 /// The blob with what the layer `diff_id` lists, by the entry for it. It may be hostile.
-pub(super) fn parse_tree(bytes: &[u8], diff_id: DiffId) -> Result<Descriptor, EntryError> {
+pub fn parse_tree(bytes: &[u8], diff_id: DiffId) -> Result<Descriptor, EntryError> {
     let manifest = opened(bytes, TREE, &diff_id.to_string())?;
     let [index] = <[Descriptor; 1]>::try_from(manifest.layers).map_err(|_| EntryError::Part("list"))?;
     let listed: Digest = annotation(&index.annotations, DIFF_ID, "diff id")?;

@@ -157,11 +157,7 @@ impl Entries {
             }
             (None, CachePlace::Registry(_)) => return Err(self.io(io::ErrorKind::Unsupported.into())),
         };
-        let decoded = spawn_blocking(move || {
-            let decoder =
-                zstd::stream::read::Decoder::with_buffer(bytes.as_ref()).map_err(IndexError::Read)?;
-            LayerIndex::read_from(BufReader::new(decoder.take(MAX_LIST)))
-        });
+        let decoded = spawn_blocking(move || read_list(&bytes));
         let (place, digest) = (self.place.clone(), blob.digest);
         decoded.await?.map_err(|source| CacheError::Index { digest, place, source })
     }
@@ -302,6 +298,12 @@ impl Entries {
     fn io(&self, source: io::Error) -> CacheError {
         CacheError::Io { place: self.place.clone(), source }
     }
+}
+
+/// Reads the blob with what a layer lists. It may be hostile: it is inflated as far as [`MAX_LIST`].
+pub fn read_list(blob: &[u8]) -> Result<LayerIndex, IndexError> {
+    let decoder = zstd::stream::read::Decoder::with_buffer(blob).map_err(IndexError::Read)?;
+    LayerIndex::read_from(BufReader::new(decoder.take(MAX_LIST)))
 }
 
 fn in_layout(path: &Path, tag: &str) -> Result<Option<Vec<u8>>, LayoutError> {

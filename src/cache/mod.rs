@@ -17,8 +17,8 @@ mod place;
 
 use std::time::Duration;
 
-pub use artifact::{CachedLayer, CachedStep};
-pub use entries::{CacheError, Entries};
+pub use artifact::{CachedLayer, CachedStep, EntryError, MAX_INDEX, MAX_LAYERS, parse_tree};
+pub use entries::{CacheError, Entries, read_list};
 pub use place::{CachePlace, ParseCachePlaceError};
 use serde::{Deserialize, Serialize};
 

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod cache;
 mod check;
+mod doctor;
 mod executor;
 #[cfg(feature = "kubernetes")]
 mod jobs;
@@ -16,6 +17,7 @@ mod registry;
 mod store;
 #[cfg(feature = "kubernetes")]
 mod submit;
+mod termination;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -60,6 +62,8 @@ enum Command {
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
     Registry(Box<registry::RegistryArguments>),
+    /// Find out what is wrong here: isolation, disk, registries, what nodes can pull
+    Doctor(Box<doctor::DoctorArguments>),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {
@@ -108,5 +112,6 @@ pub fn main() -> ExitCode {
         Command::Jobs(arguments) => jobs::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }

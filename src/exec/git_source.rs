@@ -1,12 +1,14 @@
 //! Git repositories that ADD adds.
 
+use std::sync::Arc;
+
 use super::copy::{Selected, select_literally};
 use super::solve::Solver;
 use crate::context::fetch::{FetchError, PrivateDirectory, directory_in};
 use crate::context::source::{CheckoutTimes, GitSource};
 use crate::context::{Context, ContextError};
 use crate::event::ActivityKind;
-use crate::git::{Asker, GitError, Repositories, Resolved};
+use crate::git::{Asker, GitError, Received, Repositories, Resolved};
 use crate::graph::KeyWriter;
 
 /// A repository at the commit that is meant, which may not have been fetched yet.
@@ -65,7 +67,7 @@ impl Solver {
     pub(super) fn resolve_git(&self, source: &GitSource) -> Result<GitFiles, GitSourceError> {
         let fetcher = &self.settings().fetcher;
         fetcher.require_network().map_err(|error| failed(source, error))?;
-        let resolved = self.repositories().resolve(source)?;
+        let resolved = self.repositories(Received::new(|_, _| {})).resolve(source)?;
         Ok(GitFiles { source: source.clone(), resolved })
     }
 
@@ -74,10 +76,16 @@ impl Solver {
         let GitFiles { source, resolved } = git;
         let fetcher = &self.settings().fetcher;
         let activity = self.settings().events.begin(ActivityKind::Pull, format!("fetch {source}"));
+        let activity = Arc::new(activity);
+        let told = Arc::clone(&activity);
+        let received = Received::new(move |bytes, total| told.progress(bytes, total));
         let directory = PrivateDirectory::new(fetcher.store())
             .map_err(|error| failed(source, FetchError::Scratch(error)))?;
-        let result = self.repositories().check_out(source, Some(resolved), directory.path());
-        activity.end_with(&result);
+        let result = self.repositories(received).check_out(source, Some(resolved), directory.path());
+        // Nothing is told any more.
+        if let Some(activity) = Arc::into_inner(activity) {
+            activity.end_with(&result);
+        }
         result?;
         let root = match &source.subdirectory {
             None => directory.path().to_owned(),
@@ -87,10 +95,10 @@ impl Solver {
         Ok(CheckedOut { files: vec![select_literally(&tree, "/")?], _directory: directory })
     }
 
-    fn repositories(&self) -> Repositories<'_> {
+    fn repositories(&self, received: Arc<Received>) -> Repositories<'_> {
         let fetcher = &self.settings().fetcher;
         let stop = self.settings().cancel.flag();
-        Repositories::new(fetcher.registries(), fetcher.access(), Asker::Dockerfile, stop)
+        Repositories::new(fetcher.registries(), fetcher.access(), Asker::Dockerfile, received, stop)
     }
 }
 

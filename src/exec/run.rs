@@ -152,7 +152,8 @@ impl Runner {
         if settings.ignored_paths.is_empty() {
             rootfs.commit(settings.clock.epoch, &mut layer, &settings.cancel)?;
         } else {
-            layer = left_out::filter(layer, &settings.ignored_paths, |tar| {
+            let scratch = settings.layers.store().scratch();
+            layer = left_out::filter(layer, &settings.ignored_paths, scratch, |tar| {
                 rootfs.commit(settings.clock.epoch, tar, &settings.cancel)?;
                 Ok(())
             })?;

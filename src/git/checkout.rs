@@ -28,6 +28,9 @@ const MAX_SUBMODULES: usize = 1000;
 /// The largest `.gitmodules`, in bytes.
 const MAX_MODULES_FILE: usize = 1 << 20;
 
+/// The most bytes that the files of a commit may have: what an archive may hold, too.
+const MAX_CHECKED_OUT: u64 = 64 << 30;
+
 /// A submodule, as the commit and its `.gitmodules` have it.
 #[derive(Debug)]
 struct Submodule {
@@ -50,7 +53,9 @@ impl Repositories<'_> {
             None => self.resolve(source)?,
         };
         let server = Server { url: &source.url, login: source.login.as_ref(), is_asked_for: true };
-        self.check_out_at(server, source, &resolved, directory, 0)
+        let resolved = self.check_out_at(server, source, &resolved, directory, 0)?;
+        self.received.complete();
+        Ok(resolved)
     }
 
     fn check_out_at(
@@ -117,6 +122,12 @@ impl Repositories<'_> {
         let entries = index.entries();
         if let Some(bad) = entries.iter().map(|entry| entry.path(&index)).find(|path| !is_inside(path)) {
             return Err(GitError::Path { url: server.url.to_string(), path: bad.to_string() });
+        }
+        let sizes = entries.iter().filter(|entry| entry.mode != Mode::COMMIT);
+        let sizes = sizes.map(|entry| repository.find_header(entry.id).map(|header| header.size()));
+        if exceeds(MAX_CHECKED_OUT, sizes).map_err(damaged)? {
+            let limit = MAX_CHECKED_OUT;
+            return Err(GitError::TooLarge { url: server.url.to_string(), what: "holds", limit });
         }
         let submodules =
             if source.submodules { submodules(server.url, repository, &index)? } else { Vec::new() };
@@ -262,6 +273,18 @@ fn is_inside(path: &BStr) -> bool {
     }) && !path.as_os_str().is_empty()
 }
 
+/// Whether these come to more than `limit`. What follows is not looked at then.
+fn exceeds<E>(limit: u64, sizes: impl IntoIterator<Item = Result<u64, E>>) -> Result<bool, E> {
+    let mut sum: u64 = 0;
+    for size in sizes {
+        sum = sum.saturating_add(size?);
+        if sum > limit {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Makes the directories from `root` to `place`; none of them may be a link.
 fn make_directories(root: &Path, place: &Path) -> Result<(), GitError> {
     let failed = |source| GitError::Write { path: place.to_owned(), source };
@@ -360,6 +383,14 @@ mod tests {
         let parent = GitUrl::parse("git@h:group/project").unwrap().0;
         assert_eq!(parent.scheme, GitScheme::Ssh);
         assert_eq!(resolve_url(&parent, "../other").unwrap().0.to_string(), "git@h:group/other");
+    }
+
+    #[test]
+    fn sizes_are_limited() {
+        let sizes = |sizes: &[u64]| exceeds::<()>(10, sizes.iter().copied().map(Ok)).unwrap();
+        assert!(!sizes(&[]) && !sizes(&[4, 6]));
+        assert!(sizes(&[4, 7]) && sizes(&[u64::MAX, u64::MAX]));
+        assert!(exceeds(10, [Err("damaged")]).is_err());
     }
 
     #[test]

@@ -93,6 +93,16 @@ pub enum GitError {
         #[source]
         source: io::Error,
     },
+    /// It goes beyond all measure.
+    #[error("the repository {url} {what} more than {limit} bytes, which is the limit")]
+    TooLarge {
+        /// The repository.
+        url: String,
+        /// What it does with them.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
     /// A path that would lead out of the repository, or into its `.git`.
     #[error("the repository {url} holds the path `{path}`, which cannot be checked out")]
     Path {

@@ -16,4 +16,5 @@ mod transport;
 
 pub use error::GitError;
 pub(crate) use remote::{Asker, Repositories, Resolved};
+pub(crate) use transport::Received;
 pub use transport::SshError;

@@ -1,6 +1,7 @@
 //! What is asked of a repository's server.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::ObjectId;
@@ -11,7 +12,7 @@ use gix::remote::fetch::{Shallow, Tags};
 
 use super::GitError;
 use super::names::{self, Found};
-use super::transport::{Connected, Connecting, connect};
+use super::transport::{Connected, Connecting, Received, connect};
 use crate::context::fetch::Access;
 use crate::context::source::{GitSource, GitUrl, Login, is_commit_id};
 use crate::registry::Registries;
@@ -48,6 +49,7 @@ pub(crate) struct Repositories<'a> {
     registries: &'a Registries,
     access: &'a Access,
     asker: Asker,
+    pub(super) received: Arc<Received>,
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -66,9 +68,10 @@ impl<'a> Repositories<'a> {
         registries: &'a Registries,
         access: &'a Access,
         asker: Asker,
+        received: Arc<Received>,
         stop: &'a AtomicBool,
     ) -> Self {
-        Self { registries, access, asker, stop }
+        Self { registries, access, asker, received, stop }
     }
 
     /// The commit that is meant. A whole commit id is taken for granted, without asking anybody.
@@ -211,7 +214,8 @@ impl<'a> Repositories<'a> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(GitError::Cancelled);
         }
-        connect(&Connecting { server, registries: self.registries, access: self.access, asker: self.asker })
+        let Self { registries, access, asker, received, .. } = self;
+        connect(&Connecting { server, registries, access, asker: *asker, received })
     }
 
     /// What is said of a failure: what the transport met, if it met something.

@@ -9,13 +9,14 @@ mod key;
 mod llb;
 mod plan;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use base::{Base, BaseRequest, BaseSource, Bases};
 pub use key::{Change, ChangeKind, Definition, KeyWriter};
 pub use llb::{CONTEXT as LLB_CONTEXT, Llb, LlbError, LlbOptions, llb};
-pub use plan::{NamedContext, PlanRequest, Planned, plan};
+pub use plan::{NamedContext, PlanRequest, Planned, global_argument, plan};
 
 use crate::context::source::GitSource;
 use crate::dockerfile::{Chmod, Mount, Network, Source, Span};
@@ -254,6 +255,17 @@ impl Graph {
         chain.reverse();
         chain
     }
+
+    /// The named contexts that its steps read.
+    pub fn named_contexts(&self) -> BTreeSet<&str> {
+        let files = self.steps.iter().flat_map(|step| step.operation.files());
+        files
+            .filter_map(|files| match files {
+                Files::Context(name) => name.as_deref(),
+                Files::Step(_) => None,
+            })
+            .collect()
+    }
 }
 
 impl StepId {
@@ -280,6 +292,22 @@ impl Operation {
             Self::Copy(step) => Some(step.parent),
             Self::WorkingDirectory(step) => Some(step.parent),
             Self::Run(step) => Some(step.parent),
+        }
+    }
+
+    /// What it reads besides its parent's files.
+    fn files(&self) -> Vec<&Files> {
+        match self {
+            Self::Base(_) | Self::Scratch | Self::WorkingDirectory(_) => Vec::new(),
+            Self::Copy(copy) => copy
+                .sources
+                .iter()
+                .filter_map(|source| match source {
+                    CopyInput::Files { from, .. } => Some(from),
+                    _ => None,
+                })
+                .collect(),
+            Self::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
         }
     }
 

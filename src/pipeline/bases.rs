@@ -1,15 +1,19 @@
 //! Looking up base images: name → manifest → config and layers. No layer is fetched.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::{BaseError, BuildError};
 use super::retry;
+use super::warmed::{WarmedError, WarmedImages};
 use crate::event::{ActivityKind, Events, Subject};
 use crate::exec::Layers;
 use crate::graph::{Base, BaseRequest, BaseSource};
 use crate::image::config::MAX_CONFIG;
 use crate::image::manifest::MAX_MANIFEST;
 use crate::image::{Descriptor, ImageConfig, ImageRef, Layer, Layout, Manifest, ManifestOrIndex, Platform};
+use crate::layer::Digest;
 use crate::registry::{Problem, RegistryError, Repository};
 use crate::request::BuildRequest;
 
@@ -20,11 +24,13 @@ pub(super) struct Resolver<'a> {
     events: &'a Events,
     offline: bool,
     retries: u32,
+    warmed: Option<WarmedImages>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(layers: &'a Layers, events: &'a Events, request: &BuildRequest) -> Self {
-        Self { layers, events, offline: request.offline, retries: request.look_up_retries }
+        let warmed = request.warmed_images.clone().map(WarmedImages::new);
+        Self { layers, events, offline: request.offline, retries: request.look_up_retries, warmed }
     }
 
     pub(super) fn events(&self) -> &Events {
@@ -52,19 +58,57 @@ impl<'a> Resolver<'a> {
 
     async fn in_registry(&self, image: &ImageRef, platform: &Platform) -> Result<Base, BaseError> {
         let repository = self.layers.registries().repository(image.repository())?;
-        let top = self.find(image, &repository).await?;
+        let top = match self.find_warmed(image).await? {
+            Some(found) => found,
+            None => self.find(image, &repository).await?,
+        };
         let bytes = self.document(&top, &repository, MAX_MANIFEST).await?;
+        let mut digest = top.digest;
         let manifest = match ManifestOrIndex::parse(&bytes, Some(&top.media_type))? {
             ManifestOrIndex::Manifest(manifest) => manifest,
             ManifestOrIndex::Index(index) => {
                 let chosen = index.select(platform)?;
+                digest = chosen.digest;
                 let bytes = self.document(chosen, &repository, MAX_MANIFEST).await?;
                 Manifest::parse(&bytes)?
             }
         };
         let config = self.document(&manifest.config, &repository, MAX_CONFIG).await?;
         self.layers.store().keep_reference(image, &top)?;
+        self.take_over_warmed(digest, &manifest).await?;
         base(&manifest, &config)
+    }
+
+    /// The manifest that a digest names, if a warmer has kept it.
+    async fn find_warmed(&self, image: &ImageRef) -> Result<Option<Descriptor>, BaseError> {
+        let (Some(warmed), Some(digest)) = (self.warmed.clone(), image.digest()) else { return Ok(None) };
+        let store = Arc::clone(self.layers.store());
+        let found = tokio::task::spawn_blocking(move || {
+            let manifest = warmed.manifest(digest, &store)?;
+            let length = store.read_blob(digest, MAX_MANIFEST as u64)?.map(|bytes| bytes.len() as u64);
+            Ok(manifest
+                .zip(length)
+                .map(|(manifest, size)| Descriptor::new(manifest.media_type, digest, size)))
+        });
+        Ok(self.unless_broken(image, found.await?))
+    }
+
+    /// Takes the layers of an image that a warmer has kept into the store.
+    async fn take_over_warmed(&self, image: Digest, manifest: &Manifest) -> Result<(), BaseError> {
+        let Some(warmed) = self.warmed.clone() else { return Ok(()) };
+        let (store, layers) = (Arc::clone(self.layers.store()), manifest.layers.clone());
+        let taken = tokio::task::spawn_blocking(move || warmed.take_over(image, &layers, &store).map(Some));
+        self.unless_broken(image, taken.await?);
+        Ok(())
+    }
+
+    /// A kept image that cannot be used is a warning: the registry has it, too.
+    fn unless_broken<T>(&self, image: impl Display, found: Result<Option<T>, WarmedError>) -> Option<T> {
+        found.unwrap_or_else(|error| {
+            let cause = super::error::chain(&error);
+            self.events.warn(format!("what the warmer has kept of {image} is not used: {cause}"));
+            None
+        })
     }
 
     /// What the name stands for: as the registry says, or as the store remembers when no registry may or can be

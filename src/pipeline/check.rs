@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::inputs::{FetchedInputs, Inputs};
+use super::inputs::{FetchedMain, Inputs};
 use super::{BuildError, plan_request};
 use crate::context::ignore::Ignore;
 use crate::dockerfile::{
@@ -34,7 +34,7 @@ impl Checked {
 /// Checks the Dockerfile of a request. Nothing is fetched, run or written, so that what depends on base images is
 /// not checked. Mistakes in the Dockerfile are findings; an error is what prevents looking at it.
 pub fn check(request: &BuildRequest) -> Result<Checked, BuildError> {
-    let inputs = match Inputs::open(request, FetchedInputs::default()) {
+    let inputs = match Inputs::open(request, FetchedMain::default()) {
         Ok(inputs) => inputs,
         Err(BuildError::Dockerfile(diagnostics)) => return Ok(check_partly(&diagnostics)),
         Err(error) => return Err(error),

@@ -1,15 +1,15 @@
 //! The user's files: Dockerfile, `.dockerignore`, build contexts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::try_join_all;
 
 use super::BuildError;
 use super::check::{self, Linter};
-use crate::context::fetch::{Fetched, FetchedContext, Fetcher};
+use crate::context::fetch::{FetchError, Fetched, FetchedContext, Fetcher};
 use crate::context::ignore::Ignore;
 use crate::context::source::{ContextOrigin, RemoteContext};
 use crate::context::{Context, ContextError, fetch};
@@ -29,46 +29,35 @@ pub(super) struct Inputs {
     named: BTreeMap<String, (PathBuf, Ignore)>,
     linter: Linter,
     /// Keeps what was fetched.
-    _fetched: FetchedInputs,
+    _main: FetchedMain,
+    fetched: BTreeMap<String, FetchedContext>,
 }
 
-/// The contexts that were fetched.
+/// The main context, if it had to be fetched.
 #[derive(Debug, Default)]
-pub(super) struct FetchedInputs {
-    main: Option<Fetched>,
-    named: BTreeMap<String, FetchedContext>,
+pub(super) struct FetchedMain(Option<Fetched>);
+
+impl FetchedMain {
+    /// Fetches the main context of a request if it is not a directory.
+    pub(super) async fn fetch(request: &BuildRequest, fetcher: &Fetcher) -> Result<Self, BuildError> {
+        let ContextSource::Remote(context) = &request.context else { return Ok(Self(None)) };
+        let mut context = context.clone();
+        if let ContextOrigin::Git(source) = &mut context.origin {
+            let wanted = request.build_args.get(KEEP_GIT_DIR).map(|value| value == "1" || value == "true");
+            source.keep_git_dir = source.keep_git_dir.or(wanted);
+        }
+        let fetched = fetcher.fetch(&context).await.map_err(|error| failed(&context, error))?;
+        Ok(Self(Some(fetched)))
+    }
 }
 
-impl FetchedInputs {
-    /// Fetches all contexts of a request that are not directories, at the same time.
-    pub(super) async fn fetch(request: &BuildRequest, fetcher: &Fetcher) -> Result<Self, BuildError> {
-        let failed = |context: &RemoteContext, source| BuildError::Fetch {
-            context: context.to_string(),
-            source: Box::new(source),
-        };
-        let main = async {
-            let ContextSource::Remote(context) = &request.context else { return Ok(None) };
-            let mut context = context.clone();
-            if let ContextOrigin::Git(source) = &mut context.origin {
-                let wanted =
-                    request.build_args.get(KEEP_GIT_DIR).map(|value| value == "1" || value == "true");
-                source.keep_git_dir = source.keep_git_dir.or(wanted);
-            }
-            fetcher.fetch(&context).await.map(Some).map_err(|error| failed(&context, error))
-        };
-        let named = request.contexts.iter().filter_map(|(name, context)| match context {
-            NamedContext::Remote(context) => Some((name, context)),
-            _ => None,
-        });
-        let named = try_join_all(named.map(|(name, context)| async move {
-            match fetcher.fetch(context).await.map_err(|error| failed(context, error))? {
-                Fetched::Context(fetched) => Ok((name.clone(), fetched)),
-                Fetched::Dockerfile(_) => Err(failed(context, fetch::ArchiveError::NoArchive.into())),
-            }
-        }));
-        let (main, named) = try_join(main, named).await?;
-        Ok(Self { main, named: named.into_iter().collect() })
-    }
+fn failed(context: &RemoteContext, source: FetchError) -> BuildError {
+    BuildError::Fetch { context: context.to_string(), source: Box::new(source) }
+}
+
+/// Whether there are named contexts that have to be fetched, if something needs them.
+pub(super) fn has_remote_names(request: &BuildRequest) -> bool {
+    request.contexts.values().any(|context| matches!(context, NamedContext::Remote(_)))
 }
 
 /// Where the main context's files are.
@@ -86,10 +75,10 @@ impl Inputs {
     /// Reads and checks the Dockerfile, and the `.dockerignore` that belongs to it.
     pub(super) fn read(
         request: &BuildRequest,
-        fetched: FetchedInputs,
+        main: FetchedMain,
         events: &Events,
     ) -> Result<Self, BuildError> {
-        let inputs = Self::open(request, fetched)?;
+        let inputs = Self::open(request, main)?;
         check::warn(&inputs.dockerfile.source, inputs.findings(BTreeMap::new()), events)?;
         Ok(inputs)
     }
@@ -112,8 +101,8 @@ impl Inputs {
     }
 
     /// Reads and parses, without a look at what may not be meant.
-    pub(super) fn open(request: &BuildRequest, fetched: FetchedInputs) -> Result<Self, BuildError> {
-        let (root, received) = match (&request.context, &fetched.main) {
+    pub(super) fn open(request: &BuildRequest, main: FetchedMain) -> Result<Self, BuildError> {
+        let (root, received) = match (&request.context, &main.0) {
             (ContextSource::Directory(root), _) => {
                 if !root.is_dir() {
                     return Err(ContextError::NotADirectory { path: root.clone() }.into());
@@ -161,18 +150,37 @@ impl Inputs {
         };
         let mut named = BTreeMap::new();
         for (name, context) in &request.contexts {
-            let root = match (context, fetched.named.get(name)) {
-                (NamedContext::Directory(path), _) => Root::Own(path),
-                (NamedContext::Remote(context), Some(files)) => {
-                    Root::Foreign { path: files.root(), heeds_ignore_file: context.heeds_ignore_file }
-                }
-                _ => continue,
-            };
-            if let Some(path) = root.path() {
-                named.insert(name.clone(), (path.to_owned(), root.ignore(None)?));
+            if let NamedContext::Directory(path) = context {
+                named.insert(name.clone(), (path.clone(), Root::Own(path).ignore(None)?));
             }
         }
-        Ok(Self { dockerfile, context, named, linter, _fetched: fetched })
+        Ok(Self { dockerfile, context, named, linter, _main: main, fetched: BTreeMap::new() })
+    }
+
+    /// Fetches those of the named contexts of a request that are elsewhere and are not here yet, at the same time.
+    pub(super) async fn fetch_named(
+        &mut self,
+        request: &BuildRequest,
+        names: &BTreeSet<String>,
+        fetcher: &Fetcher,
+    ) -> Result<(), BuildError> {
+        let wanted = names.iter().filter(|name| !self.fetched.contains_key(*name));
+        let wanted = wanted.filter_map(|name| match request.contexts.get(name) {
+            Some(NamedContext::Remote(context)) => Some((name, context)),
+            _ => None,
+        });
+        let fetched = try_join_all(wanted.map(|(name, context)| async move {
+            match fetcher.fetch(context).await.map_err(|error| failed(context, error))? {
+                Fetched::Context(fetched) => Ok((name, context.heeds_ignore_file, fetched)),
+                Fetched::Dockerfile(_) => Err(failed(context, fetch::ArchiveError::NoArchive.into())),
+            }
+        }));
+        for (name, heeds_ignore_file, files) in fetched.await? {
+            let root = Root::Foreign { path: files.root(), heeds_ignore_file };
+            self.named.insert(name.clone(), (files.root().to_owned(), root.ignore(None)?));
+            self.fetched.insert(name.clone(), files);
+        }
+        Ok(())
     }
 
     /// The directories of all contexts, and what is left out of each; the build context has no name.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{BuildError, Environment, image, now, plan_alone};
+use super::{BuildError, Environment, clock, image, plan_alone};
 use crate::dockerfile::{Code, Diagnostic, Diagnostics};
-use crate::exec::{Clock, Supplies};
+use crate::exec::Supplies;
 use crate::graph::{LLB_CONTEXT, LlbError, LlbOptions, llb as write};
 use crate::image::Platform;
 use crate::request::{BuildRequest, RequestError};
@@ -43,7 +43,7 @@ pub async fn llb(request: &BuildRequest, environment: Environment) -> Result<Llb
         use_cache: request.use_cache,
     };
     let written = write(&graph, &options).map_err(placed)?;
-    let clock = Clock { now: now(request.source_date_epoch)?, epoch: request.source_date_epoch };
+    let clock = clock(request, &inputs.dockerfile, &platform)?;
     let locals = written.locals.into_iter().filter_map(|name| {
         let (directory, _) = directories.get(&name)?;
         Some((name.unwrap_or_else(|| LLB_CONTEXT.to_owned()), directory.to_path_buf()))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::inputs::{FetchedInputs, Inputs};
+use super::inputs::{FetchedMain, Inputs};
 use super::{BuildError, Environment, Resolver, plan_graph};
 use crate::exec::{ImageLayer, Layers, Origin};
 use crate::graph::{BaseRequest, BaseSource};
@@ -30,7 +30,8 @@ pub async fn warm(
         .map(|image| BaseRequest { source: BaseSource::Registry(image.clone()), platform: platform.clone() })
         .collect();
     if !matches!(request.dockerfile, DockerfileSource::InContext) {
-        let inputs = Inputs::read(request, FetchedInputs::default(), &events)?;
+        let request = &BuildRequest { numbered_targets: true, ..request.clone() };
+        let inputs = Inputs::read(request, FetchedMain::default(), &events)?;
         for stage in &inputs.dockerfile.stages {
             let target = stage.index.to_string();
             let (_, bases) = plan_graph(request, Some(&target), &inputs, &resolver, &platform).await?;

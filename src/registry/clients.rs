@@ -98,8 +98,13 @@ impl Clients {
     }
 
     fn make(&self, host: &str, kind: &Kind) -> Result<Client, SettingsError> {
+        let program = concat!("cooper/", env!("CARGO_PKG_VERSION"));
+        let user_agent = match &self.settings.client_type {
+            Some(client_type) => format!("{program},{client_type}"),
+            None => program.to_owned(),
+        };
         Client::builder()
-            .user_agent(concat!("cooper/", env!("CARGO_PKG_VERSION")))
+            .user_agent(user_agent)
             // HTTP/2 shares one connection's flow control among all transfers; blobs are faster apart.
             .http1_only()
             .redirect(redirect::Policy::none())

@@ -1,7 +1,7 @@
 //! One registry: sending requests to it, with login, redirects, retries and limits.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(super) struct Host {
     meter: Meter,
     retry: RetryPolicy,
     limit: Duration,
+    /// Whether there was ever an answer: one that goes down for a moment gets all patience.
+    has_answered: AtomicBool,
     /// Nothing is sent before this moment, which the registry asked for with 429.
     pause: Mutex<Option<Instant>>,
 }
@@ -98,6 +100,7 @@ impl Host {
             meter: Meter::default(),
             retry: settings.retry,
             limit: Duration::from_secs(settings.stall_seconds.max(1)),
+            has_answered: AtomicBool::new(false),
             pause: Mutex::new(None),
             name: name.to_owned(),
             base,
@@ -167,6 +170,7 @@ impl Host {
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Problem> {
         let policy = if call.is_mirror { self.retry.for_mirror() } else { self.retry };
         let mut attempt = 0;
+        let mut is_down = true;
         let mut refused = None;
         loop {
             let grant = self.grant(call).await?;
@@ -199,6 +203,9 @@ impl Host {
                 }
             };
             attempt += 1;
+            let is_refused = matches!(result, Err(Problem::ConnectionRefused { .. }));
+            is_down &= is_refused && !self.has_answered.load(Ordering::Relaxed);
+            let policy = if is_down { policy.while_refused() } else { policy };
             match (policy.delay(attempt, asked, retry::jitter()), result) {
                 (Some(delay), _) => tokio::time::sleep(delay).await,
                 (None, Err(problem)) => return Err(problem),
@@ -275,6 +282,7 @@ impl Host {
             let response = within(self.limit, &host, request.send())
                 .await?
                 .map_err(|error| diagnose(error, &host, self.limit))?;
+            self.has_answered.store(true, Ordering::Relaxed);
             let may_follow = matches!(call.method, Method::GET | Method::HEAD);
             if !(may_follow && response.status().is_redirection()) {
                 return Ok(response);

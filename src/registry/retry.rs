@@ -21,13 +21,21 @@ pub struct RetryPolicy {
     pub base_milliseconds: u64,
     /// The longest wait of our own choice.
     pub cap_milliseconds: u64,
+    /// Tries altogether while nobody listens at all: a registry that is down is told of soon.
+    pub refused_attempts: u32,
     /// The longest `Retry-After` that is obeyed; a registry that asks for more is given up at once.
     pub patience_seconds: u64,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts: 5, base_milliseconds: 500, cap_milliseconds: 30_000, patience_seconds: 300 }
+        Self {
+            attempts: 5,
+            base_milliseconds: 500,
+            cap_milliseconds: 30_000,
+            refused_attempts: 3,
+            patience_seconds: 300,
+        }
     }
 }
 
@@ -36,6 +44,11 @@ impl RetryPolicy {
     #[must_use]
     pub fn for_mirror(self) -> Self {
         Self { attempts: self.attempts.min(2), patience_seconds: self.patience_seconds.min(2), ..self }
+    }
+
+    /// The same policy for a host that has refused every connection so far.
+    pub(super) fn while_refused(self) -> Self {
+        Self { attempts: self.attempts.min(self.refused_attempts), ..self }
     }
 
     /// Whether a registry that asks for this wait gets it.

@@ -35,6 +35,8 @@ pub struct RegistrySettings {
     pub mirrors: BTreeMap<String, Vec<Mirror>>,
     /// Fail when no mirror has what is wanted, instead of asking the upstream.
     pub only_mirrors: bool,
+    /// What asks, as Kaniko's `UPSTREAM_CLIENT_TYPE` says; servers are told after the name of this program.
+    pub client_type: Option<String>,
     /// How failures that may pass are retried.
     pub retry: RetryPolicy,
     /// Requests of one kind (small, download, upload) under way at once, per registry. At least one.
@@ -58,6 +60,7 @@ impl Default for RegistrySettings {
             client_certificates: BTreeMap::new(),
             mirrors: BTreeMap::new(),
             only_mirrors: false,
+            client_type: None,
             retry: RetryPolicy::default(),
             // Docker's client uses 3 downloads and 5 uploads; more brings nothing on one network link and
             // earns 429s.

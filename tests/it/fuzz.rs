@@ -6,7 +6,9 @@ mod targets;
 
 use std::io::Write as _;
 
-use cooper::layer::{Entry, EntryKind, LayerIndex, Metadata, TarWriter};
+use cooper::cache::{CachedLayer, CachedStep, parse_tree};
+use cooper::image::{Descriptor, Layer, MediaType, Time};
+use cooper::layer::{DiffId, Digest, Entry, EntryKind, LayerIndex, Metadata, TarWriter};
 
 /// Mutations per target.
 const ROUNDS: u32 = 1000;
@@ -190,6 +192,50 @@ fn layer_index() {
     LayerIndex::read(tar().as_slice()).unwrap().write_to(&mut seed).unwrap();
     let words = ["../", "\"", "{", "}", "\\u0000", "9999999999999999999", "-1", "null", "\n", ","];
     fuzz(targets::layer_index, &[seed], &words);
+}
+
+#[test]
+fn cache_entry() {
+    let digest = |text: &str| Digest::of(text);
+    let layer = |text: &str| {
+        let diff_id = DiffId(digest(text));
+        let blob = |kind, suffix: &str| Descriptor::new(kind, digest(&[text, suffix].concat()), 7);
+        let mut index =
+            blob(MediaType::Other("application/vnd.cooper.layer-index.v2+zstd".to_owned()), "list");
+        index.annotations.insert("dev.cooper.diff-id".to_owned(), diff_id.to_string());
+        let layer = Layer { diff_id, descriptor: blob(MediaType::ImageLayerGzip, "blob") };
+        CachedLayer { layer, created: Time::from_epoch(1_700_000_000).unwrap(), index: Some(index) }
+    };
+    let step = CachedStep { layers: vec![layer(targets::CACHED_LAYER), layer("two")] };
+    let step = step.to_manifest(digest(targets::CACHE_KEY));
+    let bytes = step.to_bytes().unwrap();
+    assert!(CachedStep::parse(&bytes, digest(targets::CACHE_KEY)).is_ok());
+    // The entry of a layer differs in what it says it is, and has its list only.
+    let own = DiffId(digest(targets::CACHED_LAYER)).to_string();
+    let mut tree = step;
+    tree.annotations.insert("dev.cooper.cache".to_owned(), "tree-1".to_owned());
+    tree.annotations.insert("dev.cooper.key".to_owned(), own);
+    tree.layers = vec![layer(targets::CACHED_LAYER).index.unwrap()];
+    let tree = tree.to_bytes().unwrap();
+    assert!(parse_tree(&tree, DiffId(digest(targets::CACHED_LAYER))).is_ok());
+    let mut list = Vec::new();
+    LayerIndex::read(tar().as_slice()).unwrap().write_to(&mut list).unwrap();
+    let list = zstd::encode_all(list.as_slice(), 3).unwrap();
+    assert!(cooper::cache::read_list(&list).is_ok());
+    let words = [
+        "null",
+        "\"size\": 99999999999",
+        "dev.cooper.diff-id",
+        "dev.cooper.key",
+        "step-1",
+        "tree-1",
+        "sha256:",
+        "\"layers\": [",
+        "}",
+        ",",
+        "\"\"",
+    ];
+    fuzz(targets::cache_entry, &[bytes, tree, list], &words);
 }
 
 #[test]

@@ -93,14 +93,15 @@ fn mistakes_have_a_place() {
         ("type=secret,id=token,required", "secret token: not found"),
         ("type=secret,id=token,env=TOKEN,required=true", "secret token: not found"),
         ("type=ssh,required", "SSH agent default: not found"),
-        ("type=cache,from=later,target=/x", "cannot mount from stage \"later\" to \"stage-1\""),
+        ("type=cache,from=later,target=/x", "cannot mount from stage \"later\" to \"it\""),
         ("type=cache,source=Dockerfile,from=files,target=/x", "is not a directory"),
         ("type=tmpf,target=/x", "unsupported mount type \"tmpf\" (did you mean tmpfs?)"),
         ("type=cache,target=/x,sharing=alone", "unsupported sharing value \"alone\""),
     ] {
-        let dockerfile =
-            format!("FROM scratch AS nothing\nFROM base\nRUN --mount={mount} true\nFROM base AS later\n");
-        let build = Build::new(&dockerfile).args(["--target", "1"]);
+        let dockerfile = format!(
+            "FROM scratch AS nothing\nFROM base AS it\nRUN --mount={mount} true\nFROM base AS later\n"
+        );
+        let build = Build::new(&dockerfile).args(["--target", "it"]);
         let files = format!("files={}", build.context().display());
         let outcome = build.args(["--build-context", &files]).run();
         outcome.failure(1, &[said, "Dockerfile:3:"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::flags::registry as flags;
 use super::parse::Parsed;
-use super::{Mistake, read};
+use super::{Mistake, read, variable};
 use crate::registry::{AmbientLogins, ClientCertificate, Hosts, Mirror, RegistrySettings, RetryPolicy};
 
 /// Where Kaniko's image has its certificate authorities, and where its users mount theirs.
@@ -34,7 +34,12 @@ pub(super) fn settings(
         authorities: authorities(),
         mirrors: mirrors(parsed),
         only_mirrors: is_on(&flags::SKIP_DEFAULT_REGISTRY_FALLBACK),
-        retry: RetryPolicy { attempts: usual.attempts.max(retries.saturating_add(1)), ..usual },
+        retry: RetryPolicy {
+            attempts: usual.attempts.max(retries.saturating_add(1)),
+            refused_attempts: usual.refused_attempts.max(retries.saturating_add(1)),
+            ..usual
+        },
+        client_type: client_type()?,
         ..RegistrySettings::default()
     })
 }
@@ -49,6 +54,18 @@ fn hosts(push: bool, pull: bool, named: &[String], pushed_to: &BTreeSet<String>)
         }
         (true, false) => named.iter().chain(pushed_to).cloned().collect(),
         (false, false) => named.iter().cloned().collect(),
+    }
+}
+
+/// What asks for this build, which servers are told.
+fn client_type() -> Result<Option<String>, Mistake> {
+    const NAME: &str = "UPSTREAM_CLIENT_TYPE";
+    let found = variable(NAME).filter(|name| !name.is_empty());
+    match found.as_deref().filter(|name| name.bytes().any(|byte| !(b' '..=b'~').contains(&byte))) {
+        Some(odd) => {
+            Err(Mistake::Said(format!("{NAME} is `{}`, which no header can hold", odd.escape_debug())))
+        }
+        None => Ok(found),
     }
 }
 

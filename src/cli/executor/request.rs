@@ -91,6 +91,7 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
         context,
         dockerfile: DockerfileSource::Path(parsed.text(&flags::DOCKERFILE).into()),
         target: targets.next(),
+        numbered_targets: true,
         further_targets: targets.collect(),
         source_date_epoch: epoch.or(reproducible),
         build_args,
@@ -111,6 +112,10 @@ pub(super) fn plan(parsed: &Parsed) -> Result<Plan, Mistake> {
             accept_immutable_tags: parsed.is_on(&registry::PUSH_IGNORE_IMMUTABLE_TAG_ERRORS),
             check_first: !parsed.is_on(&flags::SKIP_PUSH_PERMISSION_CHECK),
         },
+        warmed_images: parsed
+            .is_on(&flags::CACHE)
+            .then(|| PathBuf::from(parsed.text(&flags::CACHE_DIR)))
+            .filter(|directory| directory.is_dir()),
         look_up_retries: retries(&registry::IMAGE_DOWNLOAD_RETRY),
         use_cache: parsed.is_on(&flags::CACHE),
         use_cached_runs: parsed.is_on(&flags::CACHE_RUN_LAYERS),

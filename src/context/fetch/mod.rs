@@ -239,7 +239,7 @@ impl Fetcher {
                 let (body, total) = self.open_web(address).await?;
                 self.unpack(body, total, true, directory, activity).await
             }
-            ContextOrigin::Git(source) => self.clone_repository(source, directory).await,
+            ContextOrigin::Git(source) => self.clone_repository(source, directory, activity).await,
             ContextOrigin::Object(address) => {
                 let (object, size) = object::open(address, &self.shared.registries).await?;
                 self.unpack(object, Some(size), false, directory, activity).await
@@ -293,16 +293,16 @@ impl Fetcher {
         &self,
         source: &GitSource,
         directory: PrivateDirectory,
+        activity: &Arc<Activity>,
     ) -> Result<Fetched, FetchError> {
         let stop = StopOnDrop(Arc::default());
+        let told = Arc::clone(activity);
+        let received = git::Received::new(move |bytes, total| told.progress(bytes, total));
         let (stopped, fetcher, source) = (Arc::clone(&stop.0), self.clone(), source.clone());
         let cloning = tokio::task::spawn_blocking(move || {
             let asker = git::Asker::Request;
-            git::Repositories::new(fetcher.registries(), fetcher.access(), asker, &stopped).check_out(
-                &source,
-                None,
-                directory.path(),
-            )?;
+            git::Repositories::new(fetcher.registries(), fetcher.access(), asker, received, &stopped)
+                .check_out(&source, None, directory.path())?;
             let root = directory.path().to_owned();
             Ok::<_, FetchError>(Fetched::Context(FetchedContext { root, _directory: directory }))
         });

@@ -8,6 +8,7 @@ use gix::protocol::transport::Protocol;
 use gix::protocol::transport::client::git::ConnectMode;
 use gix::protocol::transport::client::git::blocking_io::Connection;
 
+use super::metered::Metered;
 use super::{Connected, Connecting, Problem};
 use crate::git::GitError;
 
@@ -22,6 +23,8 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError
     let stream = open(&url.host, url.port.unwrap_or(PORT), connecting.registries.stall_limit())?;
     let failed = |source| GitError::Unreachable { host: url.host.clone(), source };
     let reader = stream.try_clone().map_err(failed)?;
+    let problem = Problem::default();
+    let reader = Metered::new(reader, connecting.received, problem.clone(), url);
     let virtual_host = Some((url.host.clone(), url.port));
     let connection = Connection::new(
         reader,
@@ -32,7 +35,7 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError
         ConnectMode::Daemon,
         false,
     );
-    Ok(Connected { transport: Box::new(connection), problem: Problem::default() })
+    Ok(Connected { transport: Box::new(connection), problem })
 }
 
 /// Connects to the first address that answers; a peer that is silent for `limit` counts as gone.

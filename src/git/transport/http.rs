@@ -15,7 +15,9 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::metered::{Metered, Received};
 use super::{Connected, Connecting, Problem};
+use crate::context::source::GitUrl;
 use crate::git::GitError;
 use crate::registry::Registries;
 use crate::web::{StreamReader, WebError, is_same_server, shown};
@@ -38,6 +40,8 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError
         server: url,
         authorization,
         problem: problem.clone(),
+        received: Arc::clone(connecting.received),
+        url: server.url.clone(),
         handle: Handle::current(),
     };
     let parsed = gix::url::parse(text.as_bytes()).map_err(|error| invalid(format!("{error:#}")))?;
@@ -54,6 +58,8 @@ struct Client {
     /// For [`Client::server`] alone.
     authorization: Option<HeaderValue>,
     problem: Problem,
+    received: Arc<Received>,
+    url: GitUrl,
     handle: Handle,
 }
 
@@ -312,7 +318,7 @@ impl BufRead for Headers {
 #[derive(Debug)]
 struct Body {
     exchange: SharedExchange,
-    reader: Option<BufReader<StreamReader>>,
+    reader: Option<BufReader<Metered<StreamReader>>>,
 }
 
 impl Body {
@@ -320,13 +326,16 @@ impl Body {
         Self { exchange, reader: None }
     }
 
-    fn reader(&mut self) -> io::Result<&mut BufReader<StreamReader>> {
+    fn reader(&mut self) -> io::Result<&mut BufReader<Metered<StreamReader>>> {
         if self.reader.is_none() {
             let mut exchange = lock(&self.exchange);
             exchange.complete()?;
             let response = exchange.response.take().ok_or(io::ErrorKind::BrokenPipe)?;
             let limit = exchange.client.registries.stall_limit();
-            self.reader = Some(BufReader::with_capacity(1 << 16, StreamReader::of_body(response, limit)));
+            let client = &exchange.client;
+            let stream = StreamReader::of_body(response, limit);
+            let stream = Metered::new(stream, &client.received, client.problem.clone(), &client.url);
+            self.reader = Some(BufReader::with_capacity(1 << 16, stream));
         }
         self.reader.as_mut().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }

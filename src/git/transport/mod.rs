@@ -2,11 +2,14 @@
 
 mod daemon;
 mod http;
+mod known_hosts;
+mod metered;
 mod ssh;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::protocol::transport::client::blocking_io::Transport;
+pub(crate) use metered::Received;
 pub use ssh::SshError;
 
 use super::GitError;
@@ -21,6 +24,7 @@ pub(super) struct Connecting<'a> {
     pub(super) registries: &'a Registries,
     pub(super) access: &'a Access,
     pub(super) asker: Asker,
+    pub(super) received: &'a Arc<Received>,
 }
 
 /// A connection, and where it tells what it met: the library passes errors on as texts only.

@@ -17,7 +17,6 @@ use gix::protocol::transport::client::git::blocking_io::Connection;
 use russh::client::{self, Handle, Handler};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::known_hosts::known_host_keys_path;
 use russh::keys::{
     Algorithm, HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate, load_secret_key,
 };
@@ -25,6 +24,8 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle as Runtime;
 
+use super::known_hosts::KnownKeys;
+use super::metered::Metered;
 use super::{Connected, Connecting, Problem};
 use crate::context::fetch::SshPlaces;
 use crate::git::GitError;
@@ -61,6 +62,25 @@ pub enum SshError {
         /// The host, with its port.
         host: String,
     },
+    /// The server shows a key that is not its own any more.
+    #[error("the SSH host {host} is known by revoked keys only: remove the `@revoked` line if that is wrong")]
+    RevokedHostKey {
+        /// The host, with its port.
+        host: String,
+    },
+    /// Somebody has vouched for it in a way that is not understood.
+    #[error(
+        "the SSH host {host} is known by the `@cert-authority` in `{}`, line {line}, and certificates of hosts are not understood: add the key of the host itself, as `ssh-keyscan` prints it",
+        path.display()
+    )]
+    HostAuthority {
+        /// The host, with its port.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
     /// A file of known hosts cannot be used.
     #[error("cannot use the known hosts in `{}`", path.display())]
     KnownHosts {
@@ -68,7 +88,7 @@ pub enum SshError {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: russh::keys::Error,
+        source: io::Error,
     },
     /// A key file cannot be used.
     #[error("cannot use the SSH key `{}`; one with a passphrase must be given to an agent", path.display())]
@@ -142,6 +162,7 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError
     let problem = Problem::default();
     let (reader, writer) = streams(session, channel, &peer, limit, problem.clone());
     let nobody = None::<(String, Option<u16>)>;
+    let reader = Metered::new(reader, connecting.received, problem.clone(), url);
     let connection =
         Connection::new(reader, writer, Protocol::V2, url.path.clone(), nobody, ConnectMode::Process, false);
     Ok(Connected { transport: Box::new(connection), problem })
@@ -198,13 +219,16 @@ impl Peer {
 
     /// The keys that somebody has vouched for.
     fn known_keys(&self, places: &SshPlaces) -> Result<Vec<PublicKey>, SshError> {
-        let mut known = Vec::new();
-        for path in &places.known_hosts {
-            let found = known_host_keys_path(&self.name, self.port, path)
-                .map_err(|source| SshError::KnownHosts { path: path.clone(), source })?;
-            known.extend(found.into_iter().map(|(_, key)| key));
+        let KnownKeys { trusted, revoked, authority } =
+            KnownKeys::read(&places.known_hosts, &self.name, self.port)
+                .map_err(|(path, source)| SshError::KnownHosts { path, source })?;
+        let host = self.shown();
+        match authority {
+            _ if !trusted.is_empty() => Ok(trusted),
+            Some((path, line)) => Err(SshError::HostAuthority { host, path, line }),
+            None if revoked.is_empty() => Err(SshError::UnknownHost { host }),
+            None => Err(SshError::RevokedHostKey { host }),
         }
-        if known.is_empty() { Err(SshError::UnknownHost { host: self.shown() }) } else { Ok(known) }
     }
 
     /// Logs in with the first key that is welcome: those of agents, then those in files.
@@ -287,7 +311,7 @@ impl Handler for HostKeys {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 self.known.iter().any(|known| known.key_data() == key.key_data())
             }
-            // Lines of authorities are not understood, so that no certificate is vouched for.
+            // Authorities are not understood, so that no certificate is vouched for.
             PublicKeyOrCertificate::Certificate(_) => false,
         };
         *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = !is_known;

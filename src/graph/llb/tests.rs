@@ -19,6 +19,7 @@ fn graph(dockerfile: &str, contexts: &BTreeMap<String, NamedContext>) -> Graph {
         let planned = plan(PlanRequest {
             dockerfile: &dockerfile,
             build_args: &BTreeMap::new(),
+            numbered_targets: false,
             target: None,
             platform: &platform,
             is_platform_given: true,

@@ -20,7 +20,8 @@ use std::sync::Arc;
 use super::{Base, BaseRequest, BaseSource, Bases, Graph, Operation, Place, Step, StepId};
 use crate::context::source::RemoteContext;
 use crate::dockerfile::{
-    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Source, Span, Word, did_you_mean, expand,
+    Code, Diagnostic, Diagnostics, Dockerfile, Instruction, Source, Span, Variables, Word, did_you_mean,
+    expand,
 };
 use crate::image::{ImageConfig, ImageRef, Platform};
 use arguments::Globals;
@@ -41,6 +42,8 @@ pub struct PlanRequest<'a> {
     pub build_args: &'a BTreeMap<String, String>,
     /// `--target`; the last stage if `None`.
     pub target: Option<&'a str>,
+    /// Whether a target that no stage is called may be a stage's number.
+    pub numbered_targets: bool,
     /// What the image is for.
     pub platform: &'a Platform,
     /// Whether that was asked for: the image is then said to be for it, whatever its base is for.
@@ -87,6 +90,21 @@ pub fn plan(request: PlanRequest<'_>) -> Result<Planned, Diagnostics> {
         return Ok(Planned::Needs(planner.needs));
     }
     planned.map(|graph| Planned::Graph(Box::new(graph)))
+}
+
+/// The value of an argument before the first `FROM`, with where its default stands if that is what it is.
+pub fn global_argument(
+    request: &PlanRequest<'_>,
+    name: &str,
+) -> Result<Option<(String, Option<Span>)>, Diagnostics> {
+    let globals = Globals::new(request).map_err(|error| in_dockerfile(request, error))?;
+    let declared = request.dockerfile.globals.iter().flat_map(|located| &located.value);
+    let mut defaults = declared
+        .filter(|argument| argument.name.text == name)
+        .filter_map(|argument| argument.default.as_ref());
+    let span = defaults.next_back().map(|default| default.span);
+    let span = span.filter(|_| !request.build_args.contains_key(name));
+    Ok(Variables::get(&globals, name).map(|value| (value.to_owned(), span)))
 }
 
 /// The state of planning.
@@ -178,7 +196,9 @@ impl<'a> Planner<'a> {
         if let Some(index) = self.stage_named(target, stages.len()) {
             return Ok(index);
         }
-        if let Some(index) = target.parse().ok().filter(|index| *index < stages.len()) {
+        let numbered =
+            target.parse().ok().filter(|index| self.request.numbered_targets && *index < stages.len());
+        if let Some(index) = numbered {
             return Ok(index);
         }
         let guess = did_you_mean(target, &self.stage_names());
@@ -265,9 +285,9 @@ impl<'a> Planner<'a> {
 
     /// What `name` stands for, seen from stage `current`.
     fn origin(&self, name: &str, current: usize, span: Span) -> Result<Origin, Diagnostic> {
-        if let Some(context) = self.named_context(name) {
+        if let Some((key, context)) = self.named_context(name) {
             return match context {
-                NamedContext::Directory(_) | NamedContext::Remote(_) => Ok(Origin::Context(name.to_owned())),
+                NamedContext::Directory(_) | NamedContext::Remote(_) => Ok(Origin::Context(key.to_owned())),
                 NamedContext::Image(image) => Ok(Origin::Image(BaseSource::Registry(image.clone()))),
                 NamedContext::Layout(text) => layout(text, span),
             };
@@ -288,16 +308,17 @@ impl<'a> Planner<'a> {
     }
 
     /// A named context overrides stages and images of its name; image names are compared in full form.
-    fn named_context(&self, name: &str) -> Option<&'a NamedContext> {
+    fn named_context(&self, name: &str) -> Option<(&'a str, &'a NamedContext)> {
         if ["scratch", "context"].iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             return None;
         }
         let contexts = self.request.contexts;
-        if let Some(found) = contexts.get(name) {
-            return Some(found);
+        if let Some((key, found)) = contexts.get_key_value(name) {
+            return Some((key, found));
         }
         let wanted: ImageRef = name.parse().ok()?;
-        contexts.iter().find(|(key, _)| key.parse() == Ok(wanted.clone())).map(|(_, found)| found)
+        let found = contexts.iter().find(|(key, _)| key.parse() == Ok(wanted.clone()));
+        found.map(|(key, found)| (key.as_str(), found))
     }
 
     /// The looked-up image, or an empty one while it is missing.

@@ -46,6 +46,7 @@ impl Given<'_> {
                 dockerfile: &dockerfile,
                 build_args: &owned(self.build_args),
                 target: self.target,
+                numbered_targets: false,
                 platform: &platform,
                 is_platform_given: self.for_given_platform,
                 build_platform: &build_platform,

@@ -26,6 +26,17 @@ fn options_reach_the_image() {
 }
 
 #[test]
+fn a_target_is_a_name() {
+    // 1.4: by name, whatever its case; BuildKit looks up no numbers
+    let build = |target: &str| Build::new(STAGES).args(["--target", target]);
+    assert!(!build("FIRST").image().files.contains_key("second"));
+    build("0").run().failure(1, &["target stage \"0\" could not be found"]);
+    build("secon").run().failure(1, &["target stage \"secon\" could not be found (did you mean second?)"]);
+    // A name may look like a number.
+    Build::new("FROM nowhere\nFROM base AS stage\n").args(["--target", "1"]).run().failure(1, &["\"1\""]);
+}
+
+#[test]
 fn dockerfiles_come_from_anywhere() {
     use std::io::Write as _;
     let build = Build::new("FROM nowhere\n").file("other/Containerfile", "FROM base\nCOPY other /\n");
@@ -91,8 +102,7 @@ fn json_lines_tell_the_whole_story() {
     let text = "FROM small:1\nENV a b\nRUN echo out; echo err >&2\nRUN exit 3\n";
     let arguments = ["--progress", "json", "--registry-mirror", &registry.host()];
     let said = Build::new(text).args(arguments).run().failure(3, &[]).stderr;
-    let lines: Vec<&str> = said.lines().take_while(|line| line.starts_with('{')).collect();
-    let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&events[0]["event"], &events[0]["schema"]), (&"started".into(), &1.into()));
     let mut open: BTreeMap<u64, &Value> = BTreeMap::new();
     let mut ended: Vec<(&str, &str)> = Vec::new();
@@ -108,8 +118,9 @@ fn json_lines_tell_the_whole_story() {
             }
             "progress" => assert!(event["done"].is_u64() && open.contains_key(&id.unwrap())),
             "output" => printed.push((event["stream"].as_str().unwrap(), event["line"].as_str().unwrap())),
-            "warning" | "note" => assert!(event["text"].is_string()),
+            "warning" | "note" | "error" => assert!(event["text"].is_string()),
             "started" => assert_eq!(event["at_ms"].as_u64().unwrap() / 1000, 0),
+            "finished" => assert!(event["error"].is_string()),
             other => panic!("unknown event {other}"),
         }
     }

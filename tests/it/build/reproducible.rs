@@ -67,6 +67,38 @@ fn a_run_sees_the_epoch_where_it_is_declared() {
 }
 
 #[test]
+fn the_dockerfile_may_have_an_epoch_of_its_own() {
+    let text = "ARG BASE=1000000\nARG SOURCE_DATE_EPOCH=${BASE}000\nFROM base\nARG SOURCE_DATE_EPOCH\n\
+                RUN echo $SOURCE_DATE_EPOCH > /a\n";
+    let created = |build: Build| {
+        let image = build.image();
+        (image.config["created"].as_str().unwrap().to_owned(), image.at("a").mtime, image.text("a"))
+    };
+    let default = created(Build::new(text));
+    assert_eq!(default, ("2001-09-09T01:46:40Z".to_owned(), 1_000_000_000, "1000000000\n".to_owned()));
+    let other = created(Build::new(text).args(["--build-arg", "BASE=0"]));
+    assert_eq!((other.0.as_str(), other.1), ("1970-01-01T00:00:00Z", 0));
+    for build in [
+        Build::new(text).env("SOURCE_DATE_EPOCH", "7"),
+        Build::new(text).args(["--build-arg", "SOURCE_DATE_EPOCH=7"]),
+    ] {
+        assert_eq!(created(build), ("1970-01-01T00:00:07Z".to_owned(), 7, "7\n".to_owned()));
+    }
+    // An empty value takes it away.
+    let none = created(Build::new(text).args(["--build-arg", "SOURCE_DATE_EPOCH="]));
+    assert!(none.0.as_str() > "2026" && none.2 == "\n", "{none:?}");
+    let wrong = Build::new("ARG SOURCE_DATE_EPOCH=yesterday\nFROM base\n").run();
+    wrong.failure(
+        1,
+        &["Dockerfile:1:23", "SOURCE_DATE_EPOCH is `yesterday`; it must be a whole number of seconds"],
+    );
+    // In a stage it is an argument like others.
+    let in_stage = Build::new("FROM base\nARG SOURCE_DATE_EPOCH=5\nRUN echo $SOURCE_DATE_EPOCH > /a\n");
+    let in_stage = created(in_stage);
+    assert!(in_stage.0.as_str() > "2026" && in_stage.2 == "5\n", "{in_stage:?}");
+}
+
+#[test]
 fn an_epoch_that_is_none_is_refused() {
     let build = Build::new("FROM base\n").env("SOURCE_DATE_EPOCH", "yesterday");
     build

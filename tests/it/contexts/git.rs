@@ -187,6 +187,27 @@ fn submodules_come_along() {
 }
 
 #[test]
+fn what_has_come_is_told_in_bytes() {
+    let repositories = Repositories::new();
+    let copy = repositories.create("large");
+    // Random numbers are not made any smaller on the way.
+    let mut noise = vec![0; 3 << 20];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").unwrap(), &mut noise).unwrap();
+    std::fs::write(copy.path().join("noise"), &noise).unwrap();
+    copy.write("Dockerfile", ALL).commit("large");
+    let server = WebServer::git(None, repositories.path(), None);
+    let url = format!("{}/large.git", server.url());
+    let add = format!("FROM scratch\nADD {url} /\n");
+    for build in [Build::new("").source(&url), Build::new(&add)] {
+        let said = build.args(["--progress", "json"]).run().success().stderr;
+        let mut events = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let last = events.rfind(|event| event["event"] == "progress").unwrap();
+        assert!(last["done"].as_u64().unwrap() > 3 << 20, "{said}");
+        assert_eq!(last["done"], last["total"], "{said}");
+    }
+}
+
+#[test]
 fn git_dir_stays_if_wanted() {
     let (repositories, commits) = app();
     let server = WebServer::git(None, repositories.path(), None);

@@ -153,6 +153,38 @@ fn who_is_not_known_is_refused() {
     run(&nobody, &[key, line]).failure(1, &["cannot reach the git server 127.0.0.1"]);
 }
 
+#[test]
+fn patterns_hashes_and_markers() {
+    let sshd = Sshd::start();
+    let (repositories, _) = repository();
+    let url = sshd.url(&repositories.path().join("app.git"));
+    let read = |name: &str| std::fs::read_to_string(sshd.key(name)).unwrap();
+    let run = |lines: &str| -> Outcome {
+        let home = tempfile::tempdir().unwrap();
+        let files = [("id_ed25519", read("user-key")), ("known_hosts", lines.to_owned())];
+        build(&url, home.path(), &files).run()
+    };
+    let (own, other, port) = (read("host-key.pub"), read("other-key.pub"), sshd.address.port());
+    run(&format!("[127.*]:{port} {own}")).success();
+    run(&format!("*,!example.org\t{own}")).success();
+    run(&format!("*,![127.0.0.?]:{port} {own}")).failure(1, &["is not known"]);
+    // Hashed by OpenSSH itself.
+    let hosts = sshd.key("hashed");
+    std::fs::write(&hosts, sshd.known_hosts("host-key.pub")).unwrap();
+    tool("ssh-keygen", ["-q", "-H", "-f", &hosts.display().to_string()]);
+    let hashed = std::fs::read_to_string(&hosts).unwrap();
+    assert!(hashed.starts_with("|1|"), "{hashed}");
+    run(&hashed).success();
+    run(&format!("@revoked * {other}{hashed}")).success();
+    run(&format!("@revoked * {own}{hashed}")).failure(1, &["is known by revoked keys only"]);
+    let said = run(&format!("# authorities\n@cert-authority *,[*]:* {other}"));
+    said.failure(
+        1,
+        &["is known by the `@cert-authority` in `", "known_hosts`, line 2", "add the key of the host itself"],
+    );
+    run(&format!("@cert-authority * {other}{hashed}")).success();
+}
+
 /// `ssh-agent`, as long as the test runs.
 struct Agent(Child);
 

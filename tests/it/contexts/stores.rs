@@ -1,51 +1,8 @@
 //! Object stores as contexts: S3 and Azure from server processes that are not ours. Checklist: kaniko.md 2.1 and 2.4.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::TcpListener;
 
-use tempfile::TempDir;
-
-use crate::support::{Build, Reply, WebServer, tool};
-
-/// A server of `tests/tools/stores.sh`.
-struct Store {
-    process: Child,
-    address: SocketAddr,
-    _directory: TempDir,
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Store {
-    fn start(kind: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut process = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/stores.sh"))
-            .args([kind, &address.port().to_string(), &directory.path().display().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Its first start installs it.
-        let deadline = Instant::now() + Duration::from_mins(5);
-        while TcpStream::connect(address).is_err() {
-            assert_eq!(process.try_wait().unwrap(), None, "the {kind} store ended at its start");
-            assert!(Instant::now() < deadline, "the {kind} store does not start");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Self { process, address, _directory: directory }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
+use crate::support::{Build, ObjectStore, Reply, WebServer, curl, tool};
 
 /// A compressed archive of a small project.
 fn archive() -> tempfile::NamedTempFile {
@@ -58,24 +15,11 @@ fn archive() -> tempfile::NamedTempFile {
     archive
 }
 
-/// Sends a request that must succeed.
-fn curl(arguments: &[&str]) {
-    tool("curl", ["-sS", "--fail", "-o", "/dev/null"].iter().chain(arguments));
-}
-
 #[test]
 fn s3() {
-    let store = Store::start("s3");
+    let store = ObjectStore::start("s3");
     let archive = archive();
-    let (bucket, data) = (format!("{}/contexts", store.url()), format!("@{}", archive.path().display()));
-    let signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "test:s3cret"];
-    curl(&[&signed[..], &["-X", "PUT", &bucket]].concat());
-    for key in ["team/app.tar.gz", "context.tar.gz"] {
-        let object = format!("{bucket}/{key}");
-        // Of what curl takes for a form the server would see nothing.
-        let kind = ["-H", "Content-Type: application/gzip"];
-        curl(&[&signed[..], &kind, &["-X", "PUT", "--data-binary", &data, &object]].concat());
-    }
+    store.put_s3("contexts", &["team/app.tar.gz", "context.tar.gz"], archive.path());
     let build = |source: &str| {
         let build = Build::new("").source(source).env("S3_ENDPOINT", store.url());
         let build = build.env("S3_FORCE_PATH_STYLE", "true").env("AWS_REGION", "us-east-1");
@@ -121,7 +65,7 @@ const AZURE_KEY: &str =
 
 #[test]
 fn azure() {
-    let store = Store::start("azure");
+    let store = ObjectStore::start("azure");
     let archive = archive();
     // A shared access signature for everything, signed by the library that Cooper itself uses would prove less: this one is
     // made by openssl.

@@ -32,3 +32,42 @@ fn old_results_and_runs_can_be_left_out() {
         assert_eq!(outcome.stderr.matches("Using caching version of cmd").count(), hits, "{flags:?}");
     }
 }
+
+#[test]
+fn a_repository_brings_results_to_an_empty_machine() {
+    let dockerfile = "FROM base\nCOPY Dockerfile /\nRUN echo made > /made\n";
+    // What is found again, with COPY's results in the repository and without, and where nothing may be written.
+    for (flags, hits) in [
+        (&["--cache-copy-layers"][..], 2),
+        (&[], 2),
+        (&["--cache-run-layers=false", "--cache-copy-layers"], 1),
+        (&["--no-push-cache"], 0),
+    ] {
+        let executor = Executor::new(dockerfile).pushing().args(["--cache"]).args(flags.iter().copied());
+        let repo = executor.name("results");
+        let executor = executor.args(["--cache-repo".to_owned(), repo]);
+        executor.run().success();
+        let first = executor.pushed_digest();
+        std::fs::remove_dir_all(executor.at("kaniko/cooper")).unwrap();
+        let said = executor.run().success().stderr;
+        assert_eq!(said.matches("Using caching version of cmd").count(), hits, "{flags:?}\n{said}");
+        assert_eq!(executor.pushed_digest() == first, hits == 2, "{flags:?}");
+        let written = executor.registry.count("PUT", "/v2/results/manifests/");
+        assert_eq!(written > 0, !flags.contains(&"--no-push-cache"), "{flags:?}");
+    }
+}
+
+#[test]
+fn the_repository_is_below_the_destination_or_a_directory() {
+    let executor = Executor::new("FROM base\nRUN echo made\n").pushing().args(["--cache"]);
+    executor.run().success();
+    assert!(executor.registry.count("PUT", "/v2/team/app/cache/manifests/") > 0);
+
+    let executor = Executor::new("FROM base\nRUN echo made\n").local().args(["--cache"]);
+    let place = format!("--cache-repo=oci:{}", executor.at("results").display());
+    let executor = executor.args([place]);
+    executor.run().success();
+    std::fs::remove_dir_all(executor.at("kaniko/cooper")).unwrap();
+    let said = executor.run().success().stderr;
+    assert!(said.contains("Using caching version of cmd: RUN echo made"), "{said}");
+}

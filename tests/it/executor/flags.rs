@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Built, Executor};
 use crate::registry::{Effect, Fault, Registry};
-use crate::support::{COOPER, Served, tool};
+use crate::support::{COOPER, Image, Served, tool};
 
 /// Google's Kaniko 1.23.2 and 1.24.0, as `executor --help` and its source list them; typed off, not taken from the
 /// table that is tested.
@@ -67,7 +67,7 @@ fn no_flag_of_either_kaniko_is_missing() {
         .into_iter()
         .filter(|name| ![GOOGLE, FORK].join(" ").split_whitespace().any(|known| known == name))
         .collect();
-    assert_eq!(own, ["isolation"], "what only Cooper has is said to be so");
+    assert_eq!(own, ["isolation", "termination-log"], "what only Cooper has is said to be so");
     let forks = |line: &&str| line.contains("| fork |");
     let forks: Vec<_> =
         table.split("\n### ").find(|part| part.contains("--dryrun")).unwrap().lines().filter(forks).collect();
@@ -146,6 +146,17 @@ fn further_targets_are_built_too() {
     assert!(said.contains("is one") && said.contains("is two") && !said.contains("is three"), "{said}");
     let built = Built::read(&executor.at("layout"));
     assert!(built.config["history"].to_string().contains("is one"));
+}
+
+#[test]
+fn a_target_may_be_a_number() {
+    let dockerfile =
+        "FROM scratch AS one\nLABEL is=one\nFROM scratch\nLABEL is=two\nFROM scratch\nLABEL is=three\n";
+    for (target, is) in [("0", "one"), ("ONE", "one"), ("1", "two"), ("2", "three")] {
+        let built = Executor::new(dockerfile).args(["--target", target]).built();
+        assert_eq!(built.config["config"]["Labels"]["is"], is, "{target}");
+    }
+    Executor::new(dockerfile).local().args(["--target=3"]).run().failure(1, &["target stage \"3\""]);
 }
 
 #[test]
@@ -246,6 +257,31 @@ fn ignored_paths_are_in_no_layer() {
     assert!(added[1].contains(&"var/other".to_owned()));
     let paths = added.concat();
     assert!(!paths.iter().any(|path| path.contains("cache") || path.contains("Dockerfile")), "{paths:?}");
+}
+
+#[test]
+fn a_file_whose_first_name_is_ignored_has_its_other_names() {
+    // In a layer the contents are at the first name; the next one takes over, of a RUN and of a COPY.
+    let files = "echo text > a/file && chmod 640 a/file && ln a/file b/one && ln a/file b/two && echo alone > a/alone";
+    let dockerfile = format!(
+        "FROM base AS run\nRUN mkdir /a /b && cd / && {files}\n\
+         FROM base AS source\nRUN mkdir -p /src/a /src/b && cd /src && {files}\n\
+         FROM scratch AS copy\nCOPY --from=source /src/ /\n"
+    );
+    for target in ["run", "copy"] {
+        let executor = Executor::new(&dockerfile).pushing().args(["--ignore-path=/a", "--target", target]);
+        executor.run().success();
+        let directory = tempfile::tempdir().unwrap();
+        let layout = directory.path().join("pushed");
+        let from = format!("docker://{}", executor.name("team/app:1"));
+        let to = format!("oci:{}:image", layout.display());
+        tool("skopeo", ["copy", "-q", "--src-tls-verify=false", &from, &to]);
+        let image = Image::read(&layout, directory);
+        assert_eq!(image.text("b/one"), "text\n", "{target}");
+        let (one, two) = (image.at("b/one"), image.at("b/two"));
+        assert_eq!((one.mode, two.same_as.as_deref()), (0o640, Some("b/one")), "{target}");
+        assert!(!image.files.contains_key("a/file") && !image.files.contains_key("a/alone"));
+    }
 }
 
 #[test]

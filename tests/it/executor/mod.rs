@@ -2,6 +2,7 @@
 
 mod cache;
 mod commands;
+mod contexts;
 mod flags;
 mod logs;
 mod mistakes;

@@ -189,6 +189,22 @@ fn logins_are_found_in_files_and_texts() {
 }
 
 #[test]
+fn servers_are_told_what_asks() {
+    let agents = |executor: Executor| {
+        executor.run().success();
+        let agents: std::collections::BTreeSet<_> =
+            executor.registry.requests().into_iter().map(|request| request.user_agent.unwrap()).collect();
+        agents.into_iter().collect::<Vec<_>>()
+    };
+    let usual = concat!("cooper/", env!("CARGO_PKG_VERSION"));
+    let build = || Executor::new("FROM base\nLABEL a=b\n").pushing();
+    assert_eq!(agents(build()), [usual]);
+    assert_eq!(agents(build().env("UPSTREAM_CLIENT_TYPE", "my-ci/1")), [format!("{usual},my-ci/1")]);
+    let odd = build().env("UPSTREAM_CLIENT_TYPE", "a\nb").run();
+    odd.failure(1, &["UPSTREAM_CLIENT_TYPE is `a\\nb`, which no header can hold"]);
+}
+
+#[test]
 fn proxies_are_used() {
     // It answers, as any registry that is asked for what it does not have.
     let proxy = Registry::start();

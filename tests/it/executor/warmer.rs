@@ -1,5 +1,9 @@
 //! The warmer, and the cache directory.
 
+use std::path::Path;
+
+use cooper::layer::Digest;
+
 use super::Executor;
 use crate::support::{Outcome, Served};
 
@@ -68,4 +72,84 @@ fn only_a_warmer_that_warms_nothing_fails() {
     warm(&executor, &[])
         .failure(1, &["Error: you must select at least one image to cache or a dockerfilepath to parse"]);
     warm(&executor, &["-d", "nowhere"]).failure(1, &["error validating dockerfile path"]);
+}
+
+/// Writes the tests' base into a directory as Google's warmer keeps it. Checklist: kaniko.md 1.4.
+fn keep_as_archive(directory: &Path, base: &Served) {
+    let (manifest, _) = base.manifest();
+    let name = Digest::of(&manifest).to_string();
+    std::fs::write(directory.join(format!("{name}.json")), &manifest).unwrap();
+    let mut archive = tar::Builder::new(std::fs::File::create(directory.join(name)).unwrap());
+    let mut append = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, bytes).unwrap();
+    };
+    append(&Digest::of(&base.config).to_string(), &base.config);
+    for (blob, _) in &base.layers {
+        append(&format!("{}.tar.gz", Digest::of(blob).hex()), blob);
+    }
+    append("manifest.json", b"[]");
+    archive.finish().unwrap();
+}
+
+/// The same as the fork's warmer keeps it.
+fn keep_as_layout(directory: &Path, base: &Served) {
+    let (manifest, _) = base.manifest();
+    let blobs = directory.join(Digest::of(&manifest).to_string()).join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let layers = base.layers.iter().map(|(blob, _)| blob);
+    for blob in layers.chain([&manifest, &base.config]) {
+        std::fs::write(blobs.join(Digest::of(blob).hex()), blob).unwrap();
+    }
+}
+
+#[test]
+fn what_kanikos_own_warmer_has_kept_is_used() {
+    for keep in [keep_as_archive, keep_as_layout] {
+        let base = Served::base();
+        let digest = Digest::of(base.manifest().0);
+        let executor = Executor::new("FROM base\nRUN cat /etc/passwd > /copy\n").local();
+        let fetched = |executor: &Executor| {
+            let mut digests = base.digests().into_iter();
+            digests.any(|digest| executor.registry.count("GET", &digest.to_string()) > 0)
+        };
+        let repo = executor.name("cache");
+        let executor = executor.args(["--cache", "--cache-repo", &repo]).path("--cache-dir", "cache");
+        std::fs::create_dir(executor.at("cache")).unwrap();
+        keep(&executor.at("cache"), &base);
+        executor.run().success();
+        assert!(!fetched(&executor));
+
+        // By its digest no registry is even asked.
+        let executor = Executor::new("").local().args(["--cache", "--cache-repo=oci:nowhere"]);
+        let text = format!("FROM no-such-host.invalid/base@{digest}\nRUN cat /etc/passwd > /copy\n");
+        let executor = executor.file("Dockerfile", &text).path("--cache-dir", "cache");
+        std::fs::create_dir(executor.at("cache")).unwrap();
+        keep(&executor.at("cache"), &base);
+        executor.run().success();
+
+        // Without the cache it counts as little as with Kaniko; and neither does what is damaged.
+        let without = Executor::new("FROM base\nRUN true\n").local().path("--cache-dir", "cache");
+        std::fs::create_dir(without.at("cache")).unwrap();
+        keep(&without.at("cache"), &base);
+        without.run().success();
+        assert!(fetched(&without));
+        let executor = Executor::new("FROM base\nRUN cat /etc/passwd > /copy\n").local();
+        let executor = executor.args(["--cache", "--no-push-cache"]).path("--cache-dir", "cache");
+        std::fs::create_dir(executor.at("cache")).unwrap();
+        keep(&executor.at("cache"), &base);
+        for entry in walkdir::WalkDir::new(executor.at("cache")) {
+            let entry = entry.unwrap();
+            if entry.file_type().is_file() {
+                let mut bytes = std::fs::read(entry.path()).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(entry.path(), bytes).unwrap();
+            }
+        }
+        executor.run().success();
+        assert!(fetched(&executor));
+    }
 }

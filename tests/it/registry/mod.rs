@@ -69,6 +69,8 @@ pub(crate) struct Recorded {
     pub(crate) authorization: Option<String>,
     /// The header `Range`.
     pub(crate) range: Option<String>,
+    /// The header `User-Agent`.
+    pub(crate) user_agent: Option<String>,
     /// The status that was answered; 0 when the connection was dropped instead.
     pub(crate) status: u16,
 }
@@ -293,6 +295,7 @@ fn serve<S: std::io::Read + std::io::Write>(connection: &mut Connection<S>, shar
             bytes: request.body.len(),
             authorization: request.header("authorization").map(|value| first_word(value).to_owned()),
             range: request.header("range").map(str::to_owned),
+            user_agent: request.header("user-agent").map(str::to_owned),
             status: response.as_ref().map_or(0, |response| response.status),
         });
         drop(inner);

@@ -26,6 +26,37 @@ async fn closed_ports_are_told() {
 }
 
 #[tokio::test]
+async fn a_registry_that_is_down_is_given_up_soon() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let usual = RegistrySettings { retry: RetryPolicy::default(), ..settings() };
+    let began = Instant::now();
+    pull(usual.clone(), &host).await.unwrap_err();
+    let waited = began.elapsed();
+    assert!(waited > Duration::from_millis(700) && waited < Duration::from_millis(2500), "{waited:?}");
+    // More tries are had for the asking.
+    let retry = RetryPolicy { refused_attempts: 4, ..RetryPolicy::default() };
+    let began = Instant::now();
+    pull(RegistrySettings { retry, ..usual }, &host).await.unwrap_err();
+    assert!(began.elapsed() > Duration::from_millis(1700), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_registry_that_has_answered_before_gets_all_patience() {
+    let registry = Registry::start();
+    let host = registry.host();
+    let retry = RetryPolicy { base_milliseconds: 20, ..RetryPolicy::default() };
+    let repository = open(RegistrySettings { retry, ..settings() }, Credentials::anonymous(), &host, "app");
+    repository.manifest("1").await.unwrap_err();
+    drop(registry);
+    let began = Instant::now();
+    repository.manifest("1").await.unwrap_err();
+    // 20 + 40 + 80 + 160 ms, less up to half of each; after the third try it would have been at most 60 ms.
+    assert!(began.elapsed() > Duration::from_millis(140), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn unknown_hosts_are_told() {
     let once = RegistrySettings {
         retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },

@@ -60,13 +60,12 @@ pub(crate) static TARGET: Flag = Flag::of(
 );
 pub(crate) static NO_PUSH: Flag =
     Flag::switch("no-push", "Do not push the image").variable("KANIKO_NO_PUSH", Variable::Overrides);
-pub(crate) static NO_PUSH_CACHE: Flag = Flag::switch("no-push-cache", "Do not push results to the cache")
-    .accepted("nothing is pushed to a cache repository yet");
+pub(crate) static NO_PUSH_CACHE: Flag = Flag::switch("no-push-cache", "Do not push results to the cache");
 pub(crate) static CACHE_REPO: Flag = Flag::text(
     "cache-repo",
     "Repository for the cache, or oci:DIRECTORY; `cache` below the first destination if not given",
 )
-.accepted("not used yet, which is warned of: results are kept in the cache directory, or else in the Kaniko directory");
+.note("in Cooper's own format; what other builders have put there is passed over");
 pub(crate) static CACHE_DIR: Flag = Flag::text("cache-dir", "Directory of a local cache")
     .default("/cache")
     .better("with `--cache` it holds results of RUN and COPY too, not only what the warmer has put there");
@@ -166,6 +165,12 @@ pub(crate) static ISOLATION: Flag =
         .default("auto")
         .cooper();
 
+pub(crate) static TERMINATION_LOG: Flag = Flag::text(
+    "termination-log",
+    "Write to this file what came of the build, as JSON; a pod's termination message if not given",
+)
+.cooper();
+
 pub(crate) static SNAPSHOT_MODE_OLD: Flag =
     Flag::text("snapshotMode", "This flag is deprecated. Please use '--snapshot-mode'.")
         .visibility(Visibility::Renamed(&SNAPSHOT_MODE))
@@ -231,4 +236,5 @@ pub(crate) const FLAGS: &[&Flag] = &[
     &FORCE_BUILD_METADATA,
     &AZURE_CONTAINER_REGISTRY_CONFIG,
     &ISOLATION,
+    &TERMINATION_LOG,
 ];
