@@ -11,7 +11,7 @@ fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
+        state.to_be_bytes()[0]
     };
     (0..length).map(next).collect()
 }

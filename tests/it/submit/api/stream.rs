@@ -11,6 +11,9 @@ use super::fault::Effect;
 use super::http::{Answer, Connection, Request};
 use super::routes::Kind;
 
+/// The fields that are known for all objects here.
+const KNOWN: [&str; 2] = ["metadata.name", "involvedObject.uid"];
+
 /// Which objects are wanted.
 pub(super) struct Selector {
     fields: Vec<(String, String)>,
@@ -30,7 +33,6 @@ impl Selector {
             parts.map(|part| pair(part).ok_or_else(wrong)).collect()
         };
         let selector = Self { fields: pairs("fieldSelector")?, labels: pairs("labelSelector")? };
-        const KNOWN: [&str; 2] = ["metadata.name", "involvedObject.uid"];
         if selector.fields.iter().any(|(key, _)| !KNOWN.contains(&key.as_str())) {
             return Err(Answer::failure(400, "BadRequest", "field label not supported"));
         }
