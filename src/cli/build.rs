@@ -18,7 +18,7 @@ use crate::exec::sandbox::IsolationChoice;
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
-use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
+use crate::registry::{CredentialPlaces, Credentials, Mirror, Reach, RegistrySettings};
 use crate::request::{BuildRequest, Output};
 
 /// What `cooper build` takes.
@@ -92,6 +92,9 @@ pub(super) struct BuildArguments {
     /// Registry to pull images of Docker Hub from first
     #[arg(long = "registry-mirror", value_name = "HOST")]
     registry_mirrors: Vec<String>,
+    /// Where contexts and files for ADD may be fetched from: any, or public with exceptions like public,git.corp
+    #[arg(long, value_name = "REACH", default_value = "any")]
+    source_reach: Reach,
     /// Authority to trust for a registry
     #[arg(long = "registry-certificate", value_name = "HOST=PEM", value_parser = certificate)]
     registry_certificates: Vec<(String, PathBuf)>,
@@ -273,6 +276,7 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
         } else {
             BTreeMap::from([("docker.io".to_owned(), mirrors)])
         },
+        source_reach: arguments.source_reach.clone(),
         ..RegistrySettings::default()
     }
 }
