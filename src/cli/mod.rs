@@ -11,6 +11,10 @@ mod mounts;
 mod output;
 mod progress;
 mod registry;
+#[cfg(feature = "serve")]
+mod remote;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
 
 use std::ffi::OsString;
@@ -50,6 +54,16 @@ enum Command {
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
     Registry(Box<registry::RegistryArguments>),
+    /// Take builds over HTTP: a queue, an API, a warm store
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArguments>),
+    /// Have a service build
+    #[cfg(feature = "serve")]
+    Remote(Box<remote::RemoteArguments>),
+    /// One build of a service, in a process of its own
+    #[cfg(feature = "serve")]
+    #[command(hide = true)]
+    Worker(serve::WorkerArguments),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {
@@ -94,5 +108,11 @@ pub fn main() -> ExitCode {
         Command::Llb(arguments) => llb::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Remote(arguments) => remote::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Worker(arguments) => serve::work(&arguments),
     }
 }
