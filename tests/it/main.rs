@@ -23,4 +23,6 @@ mod registry_client;
 mod registry_command;
 mod run_settings;
 mod sandbox;
+#[cfg(feature = "serve")]
+mod serve;
 mod support;
