@@ -8,6 +8,7 @@
 //! Builders take turns, so that what disturbs the machine disturbs all of them. All pull from and push to one registry
 //! through a proxy that counts. A builder that is not there is named as not run; nothing is ever estimated.
 
+mod aside;
 mod builder;
 mod case;
 mod compare;

@@ -8,6 +8,9 @@ use std::thread;
 /// Longest head of a request, in bytes.
 const MAX_HEAD: u64 = 256 << 10;
 
+/// What a registry without TLS answers to a builder that tries TLS first, which then goes on without.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// Bytes moved at once.
 const BUFFER: usize = 256 << 10;
 
@@ -74,10 +77,17 @@ impl Proxy {
 }
 
 fn pass(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
-    let target = *lock(&shared.target);
-    let server = TcpStream::connect(target)?;
-    server.set_nodelay(true)?;
     client.set_nodelay(true)?;
+    let mut requests = BufReader::with_capacity(BUFFER, client);
+    if !requests.fill_buf()?.first().is_some_and(u8::is_ascii_uppercase) {
+        let mut client = client;
+        client.write_all(NO_TLS)?;
+        client.shutdown(Shutdown::Write)?;
+        // Closing before all is read could cost the answer.
+        return io::copy(&mut client, &mut io::sink()).map(drop);
+    }
+    let server = TcpStream::connect(*lock(&shared.target))?;
+    server.set_nodelay(true)?;
     let (back, answers, counting) = (client.try_clone()?, server.try_clone()?, Arc::clone(shared));
     let answering = thread::Builder::new().spawn(move || {
         let count = |bytes| lock(&counting.counted).received += bytes;
@@ -86,7 +96,6 @@ fn pass(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
         let _ = back.shutdown(Shutdown::Both);
     })?;
     let count = |bytes| lock(&shared.counted).sent += bytes;
-    let mut requests = BufReader::with_capacity(BUFFER, client);
     while let Some(request) = head(&mut requests)? {
         {
             let mut counted = lock(&shared.counted);
@@ -193,6 +202,20 @@ fn transfer(from: &mut impl Read, to: &mut impl Write, length: u64, count: &impl
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_tries_tls_is_told_at_once_that_there_is_none() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(server.local_addr().unwrap(), [127, 0, 0, 1].into(), "localhost").unwrap();
+        let port = proxy.host().rsplit(':').next().unwrap().parse().unwrap();
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.write_all(b"\x16\x03\x01\x02\x00\x01\n more of a greeting").unwrap();
+        let mut answer = Vec::new();
+        // Ends without the client's closing its side.
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, NO_TLS);
+        assert!(proxy.take().requests.is_empty());
+    }
 
     #[test]
     fn counts_requests_and_bytes() {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::BenchError;
+use super::aside::renew;
 use super::proxy::Proxy;
 
 const PROGRAM: &str = "docker-registry";
@@ -34,7 +35,7 @@ impl Registry {
     /// Replaces it by an empty one at the same address.
     pub(super) fn renew(&mut self) -> Result<(), BenchError> {
         self.stop();
-        std::fs::remove_dir_all(&self.directory).map_err(|source| BenchError::io(&self.directory, source))?;
+        renew(&self.directory)?;
         let (process, address) = serve(&self.directory)?;
         self.process = Some(process);
         self.proxy.lead_to(address);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::BenchError;
+use super::aside::{self, renew};
 use super::builder::{Address, BuildKit, Buildah, Builder, Cooper, Job, Kaniko, KanikoPod, find};
 use super::case::{Case, Mode};
 use super::compare::{self, Appearance};
@@ -61,6 +62,7 @@ pub fn bench(request: &BenchRequest) -> Result<Report, BenchError> {
     std::fs::create_dir_all(work).map_err(|source| BenchError::io(work, source))?;
     let work = &work.canonicalize().map_err(|source| BenchError::io(work, source))?;
     let (mut builders, mut infos) = (Vec::new(), Vec::new());
+    aside::clear(work)?;
     gather(request, work, &mut builders, &mut infos)?;
     if builders.is_empty() || request.selections.is_empty() || request.runs == 0 {
         return Err(BenchError::Nothing);
@@ -76,6 +78,7 @@ pub fn bench(request: &BenchRequest) -> Result<Report, BenchError> {
         }
     }
     let Bench { measurements, .. } = bench;
+    aside::clear(work)?;
     Ok(Report::new(Machine::find(), request.runs, infos, measurements, unmeasured))
 }
 
@@ -165,9 +168,7 @@ impl Bench<'_> {
         self.registry.renew()?;
         let base_layers = self.load_bases(case)?;
         let context = self.work.join("context");
-        if context.exists() {
-            std::fs::remove_dir_all(&context).map_err(|source| BenchError::io(&context, source))?;
-        }
+        renew(&context)?;
         let host = self.registry.proxy().host();
         case.write(&self.request.fixtures, &host, &context)
             .map_err(|source| BenchError::io(&context, source))?;
@@ -341,7 +342,7 @@ impl Bench<'_> {
             let directory = self.work.join("read-back");
             let appearance = compare::read(&format!("{host}/{}", turn.image), &directory)?;
             // Blobs of different builders have nothing in common but the base.
-            std::fs::remove_dir_all(&directory).map_err(|source| BenchError::io(&directory, source))?;
+            renew(&directory)?;
             appearances.insert(turn.builder, appearance);
         }
         Ok(appearances)

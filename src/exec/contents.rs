@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
 
+use super::context_digests::{ContextFile, ContextFiles};
 use super::copy::Placed;
 use super::layers::{ImageLayer, LayerError, Layers};
-use crate::context::{Context, ContextError};
+use crate::context::ContextError;
 use crate::layer::{DiffId, TarError, TarWriter};
 use crate::rootfs::{Content, ContentSource};
 
@@ -15,7 +16,7 @@ use crate::rootfs::{Content, ContentSource};
 #[derive(Debug)]
 pub struct Contents<'a> {
     /// The context they are in, if they are in one.
-    pub context: Option<&'a Context>,
+    pub context: Option<ContextFiles<'a>>,
     /// The layers they may be in.
     pub layers: &'a Layers,
     /// What is known of those layers.
@@ -78,7 +79,10 @@ impl Contents<'_> {
                         path: path.clone(),
                         source: io::Error::from(io::ErrorKind::NotFound),
                     };
-                    tar.append(entry, self.context.ok_or_else(missing)?.open(path)?)?;
+                    match self.context.ok_or_else(missing)?.read(path)? {
+                        ContextFile::Kept(contents) => tar.append(entry, &contents[..])?,
+                        ContextFile::Opened(file) => tar.append(entry, file)?,
+                    }
                 }
                 ContentSource::Blob(digest) => {
                     let blob = self.layers.store().open_blob(*digest).map_err(LayerError::from)?;

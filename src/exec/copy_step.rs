@@ -107,7 +107,7 @@ impl Solver {
             }
         }
         let contents = Contents {
-            context: selection.context.as_deref(),
+            context: selection.context.as_deref().map(|context| self.digests().files(context)),
             layers: &self.settings().layers,
             sources: selection.layers.clone(),
             archives,

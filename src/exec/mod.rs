@@ -37,6 +37,7 @@ mod squash;
 mod writing;
 
 pub use cache_writer::CacheWriter;
+pub use context_digests::ContextFiles;
 pub use download::DownloadError;
 pub use error::{StepError, StepFailure};
 pub use git_source::GitSourceError;

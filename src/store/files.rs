@@ -48,12 +48,18 @@ pub struct KnownFiles {
     path: PathBuf,
     files: HashMap<FileIdentity, Digest>,
     is_changed: bool,
+    is_from_earlier: bool,
 }
 
 impl KnownFiles {
     /// The digest of a file.
     pub fn find(&self, file: &FileIdentity) -> Option<Digest> {
         self.files.get(file).copied()
+    }
+
+    /// Whether an earlier build left something.
+    pub fn is_from_earlier(&self) -> bool {
+        self.is_from_earlier
     }
 
     /// Adds a digest.
@@ -72,7 +78,7 @@ impl Store {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         let path = self.root.join("files").join(Digest::of(root.as_os_str().as_bytes()).hex());
         let files = std::fs::read(&path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
-        KnownFiles { path, files, is_changed: false }
+        KnownFiles { path, is_from_earlier: !files.is_empty(), files, is_changed: false }
     }
 
     /// Keeps what was added. Of two builds that do so at the same time, one prevails.

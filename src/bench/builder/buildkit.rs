@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Builder, Job, command, first_line, renew};
+use super::{Builder, Job, command, first_line};
 use crate::bench::BenchError;
+use crate::bench::aside::renew;
 use crate::bench::case::Mode;
 
 /// How long a daemon may take to answer.

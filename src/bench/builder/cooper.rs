@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Builder, Job, command, first_line, renew};
+use super::{Builder, Job, command, first_line};
 use crate::bench::BenchError;
+use crate::bench::aside::renew;
 use crate::bench::case::Mode;
 
 /// Cooper with a store of its own.

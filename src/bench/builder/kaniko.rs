@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Builder, Job, command, first_line, renew};
+use super::{Builder, Job, command, first_line};
 use crate::bench::BenchError;
+use crate::bench::aside::renew;
 use crate::bench::case::Mode;
 
 /// What makes a root of its own for the executor, as a container runtime does: a mount and a process namespace, `/proc`,

@@ -55,16 +55,6 @@ pub(super) trait Builder {
     }
 }
 
-/// Removes a directory with all in it, if it is there, and makes it anew.
-fn renew(directory: &Path) -> Result<(), BenchError> {
-    let failed = |source| BenchError::io(directory, source);
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    std::fs::create_dir_all(directory).map_err(failed)
-}
-
 /// The first line that a program prints about its version.
 fn first_line(program: &Path, arguments: &[&str]) -> Result<String, BenchError> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::dockerfile::{BindMount, CacheMount, Mount};
 use crate::exec::contents::Contents;
+use crate::exec::context_digests::ContextFiles;
 use crate::exec::copy;
 use crate::exec::copy_step::Selection;
 use crate::exec::error::StepError;
@@ -71,7 +72,7 @@ pub(super) fn lay_out(
 ) -> Result<LaidOut, StepError> {
     let selection = shown.map(|shown| &shown.selection);
     let contents = Contents {
-        context: selection.and_then(|selection| selection.context.as_deref()),
+        context: selection.and_then(|selection| selection.context.as_deref().map(ContextFiles::unread)),
         layers: &settings.layers,
         sources: selection.map(|selection| selection.layers.clone()).unwrap_or_default(),
         archives: HashMap::new(),
