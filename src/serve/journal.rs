@@ -6,7 +6,6 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::told;
 use crate::event::{PlainReporter, Reporter as _};
@@ -38,8 +37,6 @@ struct Kind<'a> {
     #[serde(borrow)]
     event: std::borrow::Cow<'a, str>,
     text: Option<String>,
-    #[serde(flatten)]
-    _rest: std::collections::BTreeMap<String, IgnoredAny>,
 }
 
 impl Journal {

@@ -108,7 +108,7 @@ pub struct GitContext {
 
 /// Why a request cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRequest {
+pub(crate) enum InvalidRequest {
     /// There are no names.
     #[error("`tags` is empty: an image is pushed under at least one name, like registry.example.com/app:1")]
     NoTags,

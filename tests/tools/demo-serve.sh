@@ -54,7 +54,7 @@ JSON
 service=$!
 address=''
 for _ in $(seq 200); do
-    address=$(sed -n 's/.*"message":"listening","address":"\([^"]*\)".*/\1/p' "$work/service.log" | head -n 1)
+    address=$(sed -n '/"listening"/s/.*"address":"\([^"]*\)".*/\1/p' "$work/service.log" | head -n 1)
     [ -z "$address" ] || break
     kill -0 "$service" 2>/dev/null || { cat "$work/service.log" >&2; exit 1; }
     sleep 0.05

@@ -124,7 +124,7 @@ async fn once(
 pub(super) fn conclude(build: &Build, progress: Progress) -> Result<(), Failure> {
     match (build.state, &build.result) {
         (State::Succeeded, Some(built)) => {
-            if progress == Progress::Quiet || !std::io::stdout().is_terminal() {
+            if progress == Progress::Quiet || progress != Progress::Json && !std::io::stdout().is_terminal() {
                 say(&mut std::io::stdout(), &built.digest.to_string());
             }
             if progress != Progress::Quiet && progress != Progress::Json {

@@ -19,6 +19,9 @@ use crate::serve::{Service, units};
 /// The longest `wait`.
 const MAX_WAIT: Duration = Duration::from_mins(10);
 
+/// How long to wait before looking again for an end that was told of and is not there.
+const CLOSED_PAUSE: Duration = Duration::from_millis(2);
+
 /// Most builds in one answer.
 const MAX_PAGE: u32 = 200;
 
@@ -141,7 +144,11 @@ pub(super) async fn wait_for_end(
         // What it says in between does not matter.
         let ended = async { while events.changed().await.is_ok() {} };
         tokio::select! {
-            () = ended => {}
+            () = ended => {
+                // Closed without an end that could be kept: nothing is known before the database works again.
+                tokio::time::sleep(CLOSED_PAUSE).await;
+                events = service.hub.listen(&id);
+            }
             () = &mut deadline => return Ok(build),
             _ = stopping.wait_for(|stopping| *stopping) => return Ok(build),
         }

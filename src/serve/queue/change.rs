@@ -202,7 +202,7 @@ fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, Queue
     if waiting >= asked.max_queued {
         return Err(QueueError::Full { waiting });
     }
-    let own = count("by = ?1", &asked.by)?;
+    let own = count("owner = ?1", &asked.by)?;
     if asked.max_own_queued.is_some_and(|limit| own >= limit) {
         return Err(QueueError::Full { waiting: own });
     }

@@ -17,7 +17,7 @@ const SCHEMA: &str = "
         id TEXT NOT NULL UNIQUE,
         project TEXT NOT NULL,
         state TEXT NOT NULL,
-        by TEXT NOT NULL,
+        owner TEXT NOT NULL,
         identity TEXT NOT NULL,
         is_settled INTEGER NOT NULL,
         supersede TEXT,
@@ -63,7 +63,7 @@ pub(super) struct Keys {
 pub(super) fn insert(transaction: &Transaction<'_>, build: &Build, keys: &Keys) -> Result<(), QueueError> {
     transaction
         .prepare_cached(
-            "INSERT INTO builds (id, project, state, by, identity, is_settled, supersede, upload, record)
+            "INSERT INTO builds (id, project, state, owner, identity, is_settled, supersede, upload, record)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![

@@ -11,7 +11,7 @@ use super::{Answer, Service, base, id, times};
 #[test]
 fn a_long_queue_keeps_to_its_budget_and_is_fair() {
     let count = times("COOPER_SERVE_QUEUE", 200);
-    let service = Service::start(&["--cpus", "3", "--build-cpus", "1", "--build-memory", "64MiB"]);
+    let service = Service::start(&["--cpus", "3", "--build-cpus", "1", "--memory", "6GiB"]);
     let began = Instant::now();
     let builds: Vec<String> = (0..count)
         .map(|number| {

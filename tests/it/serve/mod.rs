@@ -198,7 +198,12 @@ impl Answer {
                 }
             }
         } else {
-            from.read_to_end(&mut body).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            // Who is refused before all is sent finds the connection broken behind the answer.
+            body.resize(length.unwrap_or(0), 0);
+            from.read_exact(&mut body).unwrap();
         }
         Self { status, head, body }
     }
