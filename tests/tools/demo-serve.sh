@@ -85,7 +85,8 @@ if [ -n "${DEMO_ONCE:-}" ]; then
     answer=$(bash -c "$line")
     echo "$answer"
     grep -q '"state":"succeeded"' <<<"$answer"
-    curl -fsS "http://$REGISTRY_HOST/v2/demo/hello/manifests/1" >/dev/null
+    curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
+        "http://$REGISTRY_HOST/v2/demo/hello/manifests/1" >/dev/null
     exit 0
 fi
 echo "Interrupt with Ctrl-C: everything is then stopped and removed."
