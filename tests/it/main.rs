@@ -26,4 +26,6 @@ mod registry_command;
 mod run_settings;
 mod sandbox;
 mod store;
+#[cfg(feature = "serve")]
+mod serve;
 mod support;
