@@ -149,7 +149,7 @@ pub(super) async fn wait_for_end(
             _ = stopping.wait_for(|stopping| *stopping) => false,
         };
         if !is_closed {
-            return Ok(build);
+            return Ok(service.queue.get(id).await?);
         }
         // Closed without an end that could be kept: nothing is known before the database works again.
         tokio::time::sleep(CLOSED_PAUSE).await;
