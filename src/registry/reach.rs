@@ -122,13 +122,12 @@ fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => {
-            let [first, second, ..] = ip.segments();
+            let [first, second, third, .., last_but_one, last] = ip.segments();
+            let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
             // Addresses that hold others: 6to4, and what NAT64 makes of IPv4.
             match (first, second) {
-                (0x2002, _) => is_public_v4(Ipv4Addr::from_bits((ip.to_bits() >> 80) as u32)),
-                (0x64, 0xff9b) => {
-                    ip.segments()[2..6] == [0; 4] && is_public_v4(Ipv4Addr::from_bits(ip.to_bits() as u32))
-                }
+                (0x2002, _) => is_public_v4(v4(second, third)),
+                (0x64, 0xff9b) => ip.segments()[2..6] == [0; 4] && is_public_v4(v4(last_but_one, last)),
                 // 2000::/3 is what is given out; of it Teredo, ORCHID, documentation and their like are not.
                 (0x2001, second) => second >= 0x200 && second != 0xdb8,
                 (0x3fff, second) => second >= 0x1000,

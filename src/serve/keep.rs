@@ -73,7 +73,7 @@ async fn forget(service: &Service) -> Result<(), String> {
         let entry = entry.map_err(|error| error.to_string())?;
         let age = entry
             .metadata()
-            .and_then(|found| found.modified())
+            .and_then(|metadata| std::fs::Metadata::modified(&metadata))
             .map(|modified| SystemTime::now().duration_since(modified).unwrap_or_default());
         let name = entry.file_name().to_string_lossy().into_owned();
         // One that is being received is written to all the time; one that is left of a killed service is not.

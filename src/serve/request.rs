@@ -338,7 +338,11 @@ impl GitContext {
         let text = &self.url;
         let field = "context.git.url";
         let expected = "write https://HOST/PATH.git, without a login, a query or a fragment";
-        if !text.starts_with("http") || text.contains(['#', '?', '@']) {
+        if text.contains('@') {
+            // What is before it may be a password.
+            return Err(wrong(field, "…@…", expected));
+        }
+        if !text.starts_with("http") || text.contains(['#', '?']) {
             return Err(wrong(field, text, expected));
         }
         if let Some(path) = self.directory.as_ref() {

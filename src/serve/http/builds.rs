@@ -143,14 +143,16 @@ pub(super) async fn wait_for_end(
         }
         // What it says in between does not matter.
         let ended = async { while events.changed().await.is_ok() {} };
-        tokio::select! {
-            () = ended => {
-                // Closed without an end that could be kept: nothing is known before the database works again.
-                tokio::time::sleep(CLOSED_PAUSE).await;
-                events = service.hub.listen(&id);
-            }
-            () = &mut deadline => return Ok(build),
-            _ = stopping.wait_for(|stopping| *stopping) => return Ok(build),
+        let is_closed = tokio::select! {
+            () = ended => true,
+            () = &mut deadline => false,
+            _ = stopping.wait_for(|stopping| *stopping) => false,
+        };
+        if !is_closed {
+            return Ok(service.queue.get(id).await?);
         }
+        // Closed without an end that could be kept: nothing is known before the database works again.
+        tokio::time::sleep(CLOSED_PAUSE).await;
+        events = service.hub.listen(&id);
     }
 }

@@ -43,11 +43,13 @@ impl Routes {
 
 fn routes() -> Routes {
     Routes { router: Router::new(), listed: Vec::new() }
-        .add(MethodFilter::GET, "/", front)
-        .add(MethodFilter::GET, "/healthz", health)
+        .add(MethodFilter::GET, "/", async || FRONT)
+        .add(MethodFilter::GET, "/healthz", async || "ok\n")
         .add(MethodFilter::GET, "/readyz", readiness)
         .add(MethodFilter::GET, "/metrics", metrics)
-        .add(MethodFilter::GET, "/openapi.json", openapi)
+        .add(MethodFilter::GET, "/openapi.json", async || {
+            ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+        })
         .add(MethodFilter::POST, "/v1/builds", accept::create)
         .add(MethodFilter::GET, "/v1/builds", builds::list)
         .add(MethodFilter::GET, "/v1/builds/{id}", builds::show)
@@ -67,15 +69,6 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         })
         .layer(from_fn_with_state(Arc::clone(&service), super::watch))
         .with_state(service)
-}
-
-async fn front() -> &'static str {
-    FRONT
-}
-
-/// The process answers.
-async fn health() -> &'static str {
-    "ok\n"
 }
 
 /// Builds are taken.
@@ -98,10 +91,6 @@ async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, Proble
         service.metrics.text(count("queued"), count("running")).map_err(|error| Problem::internal(&error))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
-}
-
-async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
 #[cfg(test)]

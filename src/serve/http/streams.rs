@@ -116,7 +116,7 @@ impl Wanted {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct From {
+pub(super) struct Position {
     from: Option<u64>,
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn events(
     State(service): State<Arc<Service>>,
     caller: Caller,
     Named(id): Named,
-    Params(query): Params<From>,
+    Params(query): Params<Position>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.must_see(service.queue.get(id.clone()).await?)?;
