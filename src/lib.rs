@@ -34,5 +34,7 @@ pub mod pipeline;
 pub mod registry;
 pub mod request;
 pub mod rootfs;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod store;
 pub mod web;

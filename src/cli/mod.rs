@@ -14,6 +14,10 @@ mod mounts;
 mod output;
 mod progress;
 mod registry;
+#[cfg(feature = "serve")]
+mod remote;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
 #[cfg(feature = "kubernetes")]
 mod submit;
@@ -64,6 +68,16 @@ enum Command {
     Registry(Box<registry::RegistryArguments>),
     /// Find out what is wrong here: isolation, disk, registries, what nodes can pull
     Doctor(Box<doctor::DoctorArguments>),
+    /// Take builds over HTTP: a queue, an API, a warm store
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArguments>),
+    /// Have a service build
+    #[cfg(feature = "serve")]
+    Remote(Box<remote::RemoteArguments>),
+    /// One build of a service, in a process of its own
+    #[cfg(feature = "serve")]
+    #[command(hide = true)]
+    Worker(serve::WorkerArguments),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {
@@ -113,5 +127,11 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Remote(arguments) => remote::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Worker(arguments) => serve::work(&arguments),
     }
 }

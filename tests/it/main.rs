@@ -25,6 +25,8 @@ mod registry_client;
 mod registry_command;
 mod run_settings;
 mod sandbox;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
 #[cfg(feature = "kubernetes")]
 mod submit;

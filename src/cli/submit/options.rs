@@ -207,7 +207,7 @@ mod tests {
     /// Whoever adds an option to `cooper build` decides here whether a Job can have it.
     #[test]
     fn every_option_is_decided() {
-        const PASSED: [&str; 20] = [
+        const PASSED: [&str; 21] = [
             "tags",
             "target",
             "platforms",
@@ -225,6 +225,7 @@ mod tests {
             "image_format",
             "insecure_registries",
             "registry_mirrors",
+            "source_reach",
             "help",
             "version",
             "fingerprint",

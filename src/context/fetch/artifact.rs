@@ -161,7 +161,14 @@ impl PackedContext {
 
 /// Writes the files of a context as a compressed archive; gives its digest and length.
 fn pack(context: &Context, file: &tempfile::NamedTempFile) -> Result<(Digest, u64), ArtifactError> {
-    let target = Hashing::new(io::BufWriter::new(file.as_file()));
+    let target = archive(context, Hashing::new(io::BufWriter::new(file.as_file())))?;
+    let (mut file, digest, size) = target.finish();
+    io::Write::flush(&mut file)?;
+    Ok((digest, size))
+}
+
+/// Writes the files of a context as a compressed archive.
+pub(crate) fn archive<W: io::Write>(context: &Context, target: W) -> Result<W, ArtifactError> {
     let mut tar = TarWriter::new(LayerWriter::new(target, Encoding::default())?);
     for placed in everything(context.tree()) {
         match placed.content.map(|content| content.source) {
@@ -172,7 +179,5 @@ fn pack(context: &Context, file: &tempfile::NamedTempFile) -> Result<(Digest, u6
         }
     }
     let (_, target) = tar.finish()?.finish()?;
-    let (mut file, digest, size) = target.finish();
-    io::Write::flush(&mut file)?;
-    Ok((digest, size))
+    Ok(target)
 }

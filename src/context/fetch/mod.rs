@@ -27,6 +27,8 @@ use tempfile::TempDir;
 pub use access::{Access, AccessError, SshPlaces};
 pub use archive::ArchiveError;
 use archive::{Received, Watched};
+#[cfg(feature = "serve")]
+pub(crate) use artifact::archive as write_archive;
 pub use artifact::{ArtifactError, PackedContext, push as push_artifact};
 pub use object::ObjectError;
 
