@@ -11,12 +11,16 @@ use super::arguments::{certificate, dockerfile_source, key_value, named_context,
 use super::cache::CacheArguments;
 use super::mounts::MountArguments;
 use super::progress::Progress;
+use super::termination::TerminationLog;
 use crate::cancel::Cancel;
 use crate::context::source::buildx;
 use crate::event::{Events, Trace};
 use crate::exec::sandbox::IsolationChoice;
+use crate::exec::{SecretSource, SecretValue, Supplies};
 use crate::graph::NamedContext;
 use crate::image::{ImageFormat, ImageRef, Platform};
+use crate::layer::Digest;
+use crate::outcome::{BuildOutcome, redacted_line};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
 use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
 use crate::request::{BuildRequest, Output};
@@ -72,6 +76,9 @@ pub(super) struct BuildArguments {
     /// Write the digest of the image's config to this file
     #[arg(long, value_name = "PATH")]
     iidfile: Option<PathBuf>,
+    /// Write to this file what came of the build, as JSON [default: a pod's termination message]
+    #[arg(long, value_name = "PATH")]
+    termination_log: Option<PathBuf>,
     /// How RUN is confined: auto, overlay, userns, in-place or chroot
     #[arg(long, value_name = "ISOLATION", default_value = "auto")]
     isolation: IsolationChoice,
@@ -117,22 +124,68 @@ pub(super) fn run(arguments: &BuildArguments) -> ExitCode {
     let reporter = arguments.progress.reporter();
     let reporter = trace.iter().fold(reporter, |reporter, (trace, _)| trace.reporter(reporter));
     let events = Events::new(reporter);
-    let result = build(arguments, &events);
+    let request = request(arguments);
+    let secrets = request.as_ref().map(|request| request.secrets.clone()).unwrap_or_default();
+    let result = request.map_err(Failure::Other).and_then(|request| build(arguments, &request, &events));
     events.finish();
     // A build that failed has a trace too; its own error counts.
-    let result = match trace.map(|(trace, path)| save_trace(&trace, path)) {
+    let result = match trace.map(|(trace, path)| save_trace(&trace, path, arguments.progress, &events)) {
         Some(Err(error)) => result.and(Err(error)),
         _ => result,
     };
-    match result {
-        Ok(result) => {
-            if arguments.progress != Progress::Json {
-                report(arguments, &result);
-            }
+    let taken = [&arguments.iidfile, &arguments.metadata_file].into_iter().flatten().map(PathBuf::as_path);
+    let log = TerminationLog::find(arguments.termination_log.as_deref(), taken);
+    let about = About { image: arguments.tags.first(), secrets: &secrets, log: &log };
+    let result = conclude(&events, &about, result, |result| Some(result.digest));
+    match (result, arguments.progress) {
+        (Ok(_), Progress::Json) => ExitCode::SUCCESS,
+        (Ok(result), _) => {
+            report(arguments, &result);
             ExitCode::SUCCESS
         }
-        Err(failure) => failure.report(),
+        (Err(failure), Progress::Json) => failure.exit_code(),
+        (Err(failure), _) => failure.report(),
     }
+}
+
+/// What programs are told of a build, and where, besides what came of it.
+pub(super) struct About<'a> {
+    /// Its first name.
+    pub(super) image: Option<&'a ImageRef>,
+    /// What is not to be told.
+    pub(super) secrets: &'a BTreeMap<String, SecretSource>,
+    /// Where the termination message goes.
+    pub(super) log: &'a TerminationLog,
+}
+
+/// Tells programs what came of a build; gives it back, or that it cannot be told where it should.
+pub(super) fn conclude<T>(
+    events: &Events,
+    about: &About<'_>,
+    result: Result<T, Failure>,
+    digest: impl Fn(&T) -> Option<Digest>,
+) -> Result<T, Failure> {
+    let About { image, secrets, log } = about;
+    let outcome = |result: &Result<T, Failure>| BuildOutcome {
+        image: image.map(ToString::to_string),
+        digest: result.as_ref().ok().and_then(&digest),
+        duration: (events.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+        cache: events.cache_use(),
+        error: result.as_ref().err().map(|failure| failure.summary(secrets)),
+    };
+    let result = match log.write(&outcome(&result)) {
+        Ok(()) => result,
+        Err(reason) if log.is_asked_for() => result.and(Err(Failure::Other(reason))),
+        Err(reason) => {
+            events.warn(reason);
+            result
+        }
+    };
+    if let Err(failure) = &result {
+        events.error(failure.render(false));
+    }
+    events.conclude(&outcome(&result));
+    result
 }
 
 /// Why nothing was built, or nothing could be said about it.
@@ -147,23 +200,49 @@ pub(super) enum Failure {
 impl Failure {
     /// Says it; the exit code that goes with it.
     pub(super) fn report(&self) -> ExitCode {
+        complain(&self.render(true));
+        self.exit_code()
+    }
+
+    fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Build(error) => {
-                complain(&error.render(true));
-                ExitCode::from(error.exit_code())
-            }
-            Self::Other(text) => {
-                complain(&pipeline::error_line(text, true));
-                ExitCode::FAILURE
-            }
+            Self::Build(error) => ExitCode::from(error.exit_code()),
+            Self::Other(_) => ExitCode::FAILURE,
         }
+    }
+
+    /// What is shown of it, in several lines.
+    fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Build(error) => error.render(colour),
+            Self::Other(text) => pipeline::error_line(text, colour),
+        }
+    }
+
+    /// One line, without the values of `secrets`.
+    fn summary(&self, secrets: &BTreeMap<String, SecretSource>) -> String {
+        let text = match self {
+            Self::Build(error) => error.summary(),
+            Self::Other(text) => text.clone(),
+        };
+        // Each alone: one that cannot be read must not keep the others from being hidden.
+        let values = secrets.iter().filter_map(|(id, source)| {
+            let one = BTreeMap::from([(id.clone(), source.clone())]);
+            Supplies::gather(&one, &BTreeMap::new(), &[]).ok()
+        });
+        let values: Vec<Supplies> = values.collect();
+        let values = values.iter().flat_map(|supplies| supplies.secrets().values());
+        redacted_line(&text, values.map(SecretValue::reveal))
     }
 }
 
-fn build(arguments: &BuildArguments, events: &Events) -> Result<BuildResult, Failure> {
-    let request = request(arguments).map_err(Failure::Other)?;
+fn build(
+    arguments: &BuildArguments,
+    request: &BuildRequest,
+    events: &Events,
+) -> Result<BuildResult, Failure> {
     let result =
-        run_with_own_credentials(events, async |environment| pipeline::build(&request, environment).await)?;
+        run_with_own_credentials(events, async |environment| pipeline::build(request, environment).await)?;
     write_files(arguments, &result)?;
     Ok(result)
 }
@@ -306,11 +385,14 @@ fn write_files(arguments: &BuildArguments, result: &BuildResult) -> Result<(), F
     Ok(())
 }
 
-fn save_trace(trace: &Trace, path: &Path) -> Result<(), Failure> {
+fn save_trace(trace: &Trace, path: &Path, progress: Progress, events: &Events) -> Result<(), Failure> {
     trace
         .save(path)
         .map_err(|error| Failure::Other(format!("cannot write `{}`: {error}", path.display())))?;
-    complain(trace.summary().trim_end());
+    match progress {
+        Progress::Json => events.note(trace.summary().trim_end()),
+        _ => complain(trace.summary().trim_end()),
+    }
     Ok(())
 }
 

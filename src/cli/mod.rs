@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod cache;
 mod check;
+mod doctor;
 mod executor;
 mod llb;
 mod mounts;
@@ -12,6 +13,7 @@ mod output;
 mod progress;
 mod registry;
 mod store;
+mod termination;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +52,8 @@ enum Command {
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
     Registry(Box<registry::RegistryArguments>),
+    /// Find out what is wrong here: isolation, disk, registries, what nodes can pull
+    Doctor(Box<doctor::DoctorArguments>),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {
@@ -94,5 +98,6 @@ pub fn main() -> ExitCode {
         Command::Llb(arguments) => llb::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }

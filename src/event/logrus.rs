@@ -224,7 +224,10 @@ impl<L: Write + Send, O: Write + Send, E: Write + Send> Reporter for LogrusRepor
     fn report(&self, event: &BuildEvent) {
         let Ok(mut running) = self.running.lock() else { return };
         match &event.kind {
-            EventKind::Started { .. } | EventKind::Progress { .. } => {}
+            EventKind::Started { .. }
+            | EventKind::Progress { .. }
+            | EventKind::Error { .. }
+            | EventKind::Finished(_) => {}
             EventKind::Note { text } => self.info(&printable(text)),
             EventKind::Warning { text } => {
                 let text = anstream::adapter::strip_str(text).to_string();

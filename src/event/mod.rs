@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::outcome::{BuildOutcome, CacheUse};
+
 pub use json::JsonReporter;
 pub use logrus::{Log, LogFormat, LogLevel, LogStyle, LogrusReporter};
 pub use plain::PlainReporter;
 pub use terminal::TerminalReporter;
 pub use trace::Trace;
 
-/// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning or goes away.
+/// Version of the JSON form of [`BuildEvent`]; raised when a field changes its meaning or goes away, not when one is
+/// added. `docs/progress.md` and `docs/progress.schema.json` describe it.
 pub const EVENT_SCHEMA_VERSION: u32 = 1;
 
 /// Something that happened, with the moment it did.
@@ -104,6 +107,13 @@ pub enum EventKind {
         /// How long it took.
         duration_ms: u64,
     },
+    /// Why the build failed, for programs; people are told otherwise.
+    Error {
+        /// May have several lines, with the place in the Dockerfile and what to do.
+        text: String,
+    },
+    /// The last event of every build, for programs.
+    Finished(BuildOutcome),
 }
 
 /// Names an activity within one build.
@@ -238,6 +248,9 @@ struct Shared {
     reporter: Arc<dyn Reporter>,
     began: Instant,
     next: AtomicU64,
+    /// Steps that were begun, and those of them whose result was known.
+    steps: AtomicU64,
+    hits: AtomicU64,
 }
 
 impl std::fmt::Debug for Events {
@@ -249,8 +262,15 @@ impl std::fmt::Debug for Events {
 impl Events {
     /// Events of a build that begins now.
     pub fn new(reporter: Arc<dyn Reporter>) -> Self {
-        let events =
-            Self { shared: Arc::new(Shared { reporter, began: Instant::now(), next: AtomicU64::new(1) }) };
+        let events = Self {
+            shared: Arc::new(Shared {
+                reporter,
+                began: Instant::now(),
+                next: AtomicU64::new(1),
+                steps: AtomicU64::new(0),
+                hits: AtomicU64::new(0),
+            }),
+        };
         events.report(EventKind::Started { schema: EVENT_SCHEMA_VERSION });
         events
     }
@@ -293,9 +313,28 @@ impl Events {
         Activity {
             events: self.clone(),
             id,
+            kind: activity,
             began: Instant::now(),
             outcome: Outcome::Stopped,
             told: AtomicU64::new(0),
+        }
+    }
+
+    /// Says why the build failed, to programs.
+    pub fn error(&self, text: impl Into<String>) {
+        self.report(EventKind::Error { text: text.into() });
+    }
+
+    /// Says what came of the build, to programs. Nothing comes after it.
+    pub fn conclude(&self, outcome: &BuildOutcome) {
+        self.report(EventKind::Finished(outcome.clone()));
+    }
+
+    /// What the caches were good for, so far.
+    pub fn cache_use(&self) -> CacheUse {
+        CacheUse {
+            hits: self.shared.hits.load(Ordering::Relaxed),
+            steps: self.shared.steps.load(Ordering::Relaxed),
         }
     }
 
@@ -316,6 +355,7 @@ impl Events {
 pub struct Activity {
     events: Events,
     id: ActivityId,
+    kind: ActivityKind,
     began: Instant,
     outcome: Outcome,
     /// When progress was last reported, in milliseconds since it began.
@@ -365,6 +405,11 @@ impl Activity {
 
 impl Drop for Activity {
     fn drop(&mut self) {
+        if self.kind == ActivityKind::Step {
+            self.events.shared.steps.fetch_add(1, Ordering::Relaxed);
+            let is_hit = self.outcome == Outcome::Cached;
+            self.events.shared.hits.fetch_add(u64::from(is_hit), Ordering::Relaxed);
+        }
         self.events.report(EventKind::Ended {
             id: self.id,
             outcome: self.outcome,

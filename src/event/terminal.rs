@@ -80,7 +80,8 @@ impl Reporter for TerminalReporter {
     fn report(&self, event: &BuildEvent) {
         let Ok(mut running) = self.running.lock() else { return };
         match &event.kind {
-            EventKind::Started { .. } => {}
+            // What came of it is said when the bars are gone.
+            EventKind::Started { .. } | EventKind::Error { .. } | EventKind::Finished(_) => {}
             EventKind::Note { text } => self.line(&format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(text),
             EventKind::Explained { name, answer, place, changes } => {

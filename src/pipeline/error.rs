@@ -9,7 +9,7 @@ use annotate_snippets::{Group, Level, Renderer};
 use super::export::ExportError;
 use crate::context::ContextError;
 use crate::context::fetch::FetchError;
-use crate::dockerfile::{Code, Diagnostic, Diagnostics};
+use crate::dockerfile::{Code, Diagnostic, Diagnostics, Severity};
 use crate::exec::{LayerError, StepError, StepFailure, SupplyError};
 use crate::graph::{BaseSource, LlbError};
 use crate::image::{ConfigError, LayoutError, ManifestError, NoSuchPlatform, RepoName, TimeError};
@@ -193,6 +193,27 @@ impl BuildError {
             },
             _ => 1,
         }
+    }
+
+    /// The error in one line that begins with its place in the Dockerfile, where there is one. Of several mistakes it
+    /// is the first.
+    pub fn summary(&self) -> String {
+        let (text, source, span) = match self {
+            Self::Dockerfile(diagnostics) => {
+                let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+                let Some(first) = errors.next().or_else(|| diagnostics.iter().next()) else {
+                    return "the Dockerfile has mistakes".to_owned();
+                };
+                (first.message.clone(), diagnostics.source(), first.span)
+            }
+            Self::Step(failure) => {
+                let span = failure.error.span().unwrap_or(failure.place.span);
+                (chain(&*failure.error), &failure.place.source, Some(span))
+            }
+            error => return chain(error),
+        };
+        let place = span.map(|span| format!(":{}", source.line_column(span.start).line)).unwrap_or_default();
+        format!("{}{place}: {text}", source.name())
     }
 
     /// What is shown: with the place in the Dockerfile and the line, where there is one.

@@ -34,6 +34,7 @@ mod credentials;
 mod deletion;
 mod diagnosis;
 mod error;
+mod greeting;
 mod host;
 mod lanes;
 mod listing;
@@ -57,6 +58,7 @@ pub use credentials::{
     AmbientLogins, Credential, CredentialPlaces, Credentials, CredentialsError, Login, Secret, Variables,
 };
 pub use error::{Detail, Problem, RegistryError, RetryWish};
+pub use greeting::{Greeting, Reply, registry_alone};
 pub use manifest::FetchedManifest;
 pub use operation::{ManifestName, Operation};
 pub use places::KnownPlaces;

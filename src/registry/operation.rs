@@ -29,6 +29,8 @@ pub enum Operation {
     PushManifest(ManifestName),
     /// Asking whether pushing is allowed.
     CheckPush(RepoName),
+    /// Logging in; the name may have no path.
+    LogIn(RepoName),
     /// Listing the repositories of a registry; the name has no path.
     ListRepositories(RepoName),
     /// Listing the tags of a repository.
@@ -69,6 +71,7 @@ impl Operation {
             | Self::MountBlob { into: repository, .. }
             | Self::PushBlob(repository, _)
             | Self::CheckPush(repository)
+            | Self::LogIn(repository)
             | Self::ListRepositories(repository)
             | Self::ListTags(repository) => repository,
         }
@@ -78,6 +81,7 @@ impl Operation {
     pub(super) fn right(&self) -> &'static str {
         match self {
             Self::PullManifest(_) | Self::PullBlob(..) | Self::ListTags(_) => "pull from",
+            Self::LogIn(_) => "log in to",
             Self::ListRepositories(_) => "list the repositories of",
             Self::Delete(_) => "delete from",
             Self::CheckBlob(..)
@@ -101,6 +105,7 @@ impl fmt::Display for Operation {
             Self::PushBlob(repository, digest) => write!(f, "push the blob {digest} to {repository}"),
             Self::PushManifest(name) => write!(f, "push the manifest {name}"),
             Self::CheckPush(repository) => write!(f, "push to {repository}"),
+            Self::LogIn(registry) => write!(f, "log in to {}", registry.registry()),
             Self::ListRepositories(registry) => write!(f, "list the repositories of {}", registry.registry()),
             Self::ListTags(repository) => write!(f, "list the tags of {repository}"),
             Self::Delete(name) => write!(f, "delete {name}"),

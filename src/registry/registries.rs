@@ -67,6 +67,11 @@ impl Registries {
         self.shared.clients.client(&host, url.scheme() == "http")
     }
 
+    /// The client for a registry, for plain HTTP or TLS.
+    pub(super) fn client(&self, host: &str, plain: bool) -> Result<reqwest::Client, SettingsError> {
+        self.shared.clients.client(host, plain)
+    }
+
     /// A client for hosts that no settings are about.
     pub(crate) fn tls_client(&self) -> Result<reqwest::Client, SettingsError> {
         self.shared.clients.client("", false)

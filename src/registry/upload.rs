@@ -126,6 +126,27 @@ impl Repository {
     }
 }
 
+/// Whether the registry mounts blobs, tried with a blob that is in the repository already.
+pub(super) async fn mounts_from_itself(
+    repository: &Repository,
+    digest: Digest,
+) -> Result<bool, RegistryError> {
+    let (endpoint, name) = (repository.upstream(), repository.name().clone());
+    let operation = Operation::MountBlob { into: name.clone(), from: name, digest };
+    let scope = Scope::push(&endpoint.path);
+    let target = Target { endpoint, scope: &scope, operation: &operation };
+    let mounted = target.mount(digest, &endpoint.path).await;
+    match mounted.map_err(|setback| setback.into_problem().during(&operation))? {
+        Ok(()) => Ok(true),
+        Err(session) => {
+            if let Some(session) = session {
+                target.cancel(session).await;
+            }
+            Ok(false)
+        }
+    }
+}
+
 /// One blob on its way.
 struct Push<'a, S> {
     target: Target<'a>,

@@ -3,6 +3,7 @@
 mod command_line;
 mod interrupted;
 mod offline;
+mod outcome;
 mod platforms;
 mod pull;
 mod push;

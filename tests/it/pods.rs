@@ -5,6 +5,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod bundle;
+mod doctor;
 mod faults;
 mod layers;
 mod matrix;
@@ -108,6 +109,28 @@ fn in_place_the_root_is_as_it_was_after_a_failure() {
     etc.sort();
     assert_eq!(etc, ["hostname", "hosts", "resolv.conf"]);
     assert!(!pod.upper().join("cooper/store/rootfs/own/pod").exists());
+    let message = pod.termination_message();
+    let error = message["error"].as_str().unwrap();
+    assert!(error.starts_with("/workspace/Dockerfile:2: ") && error.ends_with("exit code: 3"), "{message}");
+}
+
+#[test]
+fn kubernetes_is_told_what_came_of_it() {
+    if !has_pods() {
+        return;
+    }
+    // A command cannot speak for the builder: the file is not there for it, or what it writes is written over.
+    let dockerfile = "FROM base\nRUN echo lies > /dev/termination-log || true\n";
+    for variant in
+        [Variant::root("CRI-O, unconfined, volume", CRIO, Seccomp::Unconfined).with_volume(), in_place()]
+    {
+        let pod = Pod::new(&variant, dockerfile);
+        let output = pod.run();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let message = pod.termination_message();
+        let digest = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert_eq!((message["digest"].as_str(), message["error"].as_str()), (Some(&*digest), None));
+    }
 }
 
 #[test]

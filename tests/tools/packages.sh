@@ -45,6 +45,7 @@ need_group() {
             # Debian has a dynamically linked busybox under the same name.
             dpkg-query -W -f '${Status}\n' busybox-static 2>/dev/null | grep -q 'ok installed' || missing+=(busybox-static)
             need npm npm
+            need node nodejs
             need python3 python3
             ;;
         image)

@@ -1,5 +1,6 @@
 //! `executor`: building an image.
 
+use std::collections::BTreeMap;
 use std::io::{self, Stderr, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +10,8 @@ use super::flags::build as flags;
 use super::parse::Parsed;
 use super::request::{Plan, plan};
 use super::{Mistake, complain, fetch, outputs, registries, say, variable};
-use crate::cli::build::{Failure, run_pipeline};
+use crate::cli::build::{About, Failure, conclude, run_pipeline};
+use crate::cli::termination::TerminationLog;
 use crate::event::{Events, Log, LogFormat, LogLevel, LogStyle, LogrusReporter};
 use crate::exec::StepError;
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
@@ -68,17 +70,35 @@ pub(super) fn run(parsed: &Parsed, logging: &Logging) -> Result<ExitCode, Mistak
     if let [argument, ..] = parsed.arguments.as_slice() {
         return Err(Mistake::Usage(format!("unknown command {argument:?} for \"executor\"")));
     }
-    let Plan { mut request, destinations, cleanup, warnings } = plan(parsed)?;
-    for warning in &warnings {
-        logging.warn(warning);
-    }
-    let credentials = credentials(parsed, logging)?;
+    let log = termination_log(parsed);
+    let prepared = plan(parsed).and_then(|plan| {
+        for warning in &plan.warnings {
+            logging.warn(warning);
+        }
+        Ok((plan, credentials(parsed, logging)?))
+    });
+    let (Plan { mut request, destinations, cleanup, .. }, credentials) = match prepared {
+        Ok(prepared) => prepared,
+        Err(Mistake::Said(text)) => {
+            let about = About { image: None, secrets: &BTreeMap::new(), log: &log };
+            let failed: Result<(), _> = Err(Failure::Other(text.clone()));
+            // The mistake is the reason, whether or not it can be told there too.
+            let _ = conclude(&logging.events(false), &about, failed, |()| None);
+            return Err(Mistake::Said(text));
+        }
+        Err(usage) => return Err(usage),
+    };
     let events = logging.events(request.use_cache);
     let result = build(parsed, &mut request, &destinations, credentials, &events);
     events.finish();
     if let Some(store) = &cleanup {
         remove(store, logging);
     }
+    let about = About { image: destinations.first(), secrets: &request.secrets, log: &log };
+    let result = conclude(&events, &about, result, |built| match built {
+        Built::Image(result) => Some(result.digest),
+        Built::Outline(_) => None,
+    });
     match result {
         Ok(Built::Image(_)) => {
             if parsed.is_on(&flags::NO_PUSH) {
@@ -99,6 +119,14 @@ pub(super) fn run(parsed: &Parsed, logging: &Logging) -> Result<ExitCode, Mistak
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Where the termination message goes. Pipelines made for Kaniko have it hold a digest, or names.
+fn termination_log(parsed: &Parsed) -> TerminationLog {
+    let files =
+        [&flags::DIGEST_FILE, &flags::IMAGE_NAME_WITH_DIGEST_FILE, &flags::IMAGE_NAME_TAG_WITH_DIGEST_FILE];
+    let taken = files.into_iter().filter_map(|flag| parsed.some(flag).map(Path::new));
+    TerminationLog::find(parsed.some(&flags::TERMINATION_LOG).map(Path::new), taken)
 }
 
 /// The logins of this run.

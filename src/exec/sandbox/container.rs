@@ -34,7 +34,7 @@ pub(super) fn check(program: &Path) -> Result<(), SandboxError> {
 
 /// A machine's own processes are in the PID namespace that it started with. Another one could be a mere `unshare` in
 /// somebody's shell: something else must say "container" too.
-fn is_container() -> bool {
+pub(crate) fn is_container() -> bool {
     let namespace = fs::read_link("/proc/self/ns/pid");
     if namespace.is_ok_and(|name| name == Path::new(INITIAL)) {
         return false;

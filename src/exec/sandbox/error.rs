@@ -187,6 +187,14 @@ pub enum Refusal {
     Ownership,
 }
 
+impl Refusal {
+    /// What to change so that it works: the lines of a pod's manifest.
+    pub fn advice(self) -> &'static str {
+        let text = advice(self);
+        text.strip_prefix("help: ").unwrap_or(text)
+    }
+}
+
 /// What to change so that it works: the lines of a pod's manifest.
 fn advice(refusal: Refusal) -> &'static str {
     match refusal {

@@ -41,6 +41,7 @@ mod wire;
 
 pub use crate::rootfs::unpack::Warning;
 use choose::Kept;
+pub(crate) use container::is_container;
 use directory::Directory;
 pub(crate) use emulator::is_foreign;
 pub use emulator::{Emulator, EmulatorError};

@@ -96,6 +96,11 @@ impl DockerConfig {
         Ok(Self { logins, helpers, store: file.creds_store.filter(|name| !name.is_empty()) })
     }
 
+    /// The keys of all logins and helpers.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.logins.keys().chain(self.helpers.keys())
+    }
+
     pub(super) fn login(&self, key: &str) -> Option<&Login> {
         self.logins.get(key)
     }

@@ -112,6 +112,12 @@ impl Credentials {
         self.ambient.find(repository).await
     }
 
+    /// The registries that the configurations have logins for, `host[:port]`.
+    pub fn registries(&self) -> std::collections::BTreeSet<String> {
+        let keys = self.sources.iter().flat_map(|source| source.config.keys());
+        keys.map(|key| key.split('/').next().unwrap_or(key).to_owned()).collect()
+    }
+
     /// The same, asking clouds through these clients where that is needed.
     pub(super) fn through(self, clients: &Arc<Clients>) -> Self {
         Self { ambient: self.ambient.through(clients), ..self }

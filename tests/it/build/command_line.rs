@@ -102,8 +102,7 @@ fn json_lines_tell_the_whole_story() {
     let text = "FROM small:1\nENV a b\nRUN echo out; echo err >&2\nRUN exit 3\n";
     let arguments = ["--progress", "json", "--registry-mirror", &registry.host()];
     let said = Build::new(text).args(arguments).run().failure(3, &[]).stderr;
-    let lines: Vec<&str> = said.lines().take_while(|line| line.starts_with('{')).collect();
-    let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&events[0]["event"], &events[0]["schema"]), (&"started".into(), &1.into()));
     let mut open: BTreeMap<u64, &Value> = BTreeMap::new();
     let mut ended: Vec<(&str, &str)> = Vec::new();
@@ -119,8 +118,9 @@ fn json_lines_tell_the_whole_story() {
             }
             "progress" => assert!(event["done"].is_u64() && open.contains_key(&id.unwrap())),
             "output" => printed.push((event["stream"].as_str().unwrap(), event["line"].as_str().unwrap())),
-            "warning" | "note" => assert!(event["text"].is_string()),
+            "warning" | "note" | "error" => assert!(event["text"].is_string()),
             "started" => assert_eq!(event["at_ms"].as_u64().unwrap() / 1000, 0),
+            "finished" => assert!(event["error"].is_string()),
             other => panic!("unknown event {other}"),
         }
     }

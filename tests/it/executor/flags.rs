@@ -67,7 +67,7 @@ fn no_flag_of_either_kaniko_is_missing() {
         .into_iter()
         .filter(|name| ![GOOGLE, FORK].join(" ").split_whitespace().any(|known| known == name))
         .collect();
-    assert_eq!(own, ["isolation"], "what only Cooper has is said to be so");
+    assert_eq!(own, ["isolation", "termination-log"], "what only Cooper has is said to be so");
     let forks = |line: &&str| line.contains("| fork |");
     let forks: Vec<_> =
         table.split("\n### ").find(|part| part.contains("--dryrun")).unwrap().lines().filter(forks).collect();

@@ -30,6 +30,28 @@ fn digest_files_are_as_scripts_expect_them() {
 }
 
 #[test]
+fn the_termination_message_is_json() {
+    let read = |executor: &Executor| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(executor.at("log")).unwrap()).unwrap()
+    };
+    let executor = Executor::new("FROM base\nCOPY a /\n").file("a", "").pushing();
+    let executor = executor.path("--termination-log", "log");
+    executor.run().success();
+    let said = read(&executor);
+    assert_eq!(said["image"], executor.name("team/app:1"));
+    assert_eq!(said["digest"], executor.pushed_digest());
+    assert_eq!((said["cache"]["steps"].as_u64(), said["error"].as_str()), (Some(1), None));
+
+    let executor = executor.file("Dockerfile", "FROM scratch\nCOPY none /\n");
+    executor.run().failure(1, &[]);
+    assert!(read(&executor)["error"].as_str().unwrap().contains("/Dockerfile:2: "));
+    // Mistakes in the command line too.
+    let executor = executor.args(["--snapshot-mode=none"]);
+    executor.run().failure(1, &[]);
+    assert!(read(&executor)["error"].as_str().unwrap().contains("not a valid snapshot mode"));
+}
+
+#[test]
 fn without_a_push_files_are_written_all_the_same() {
     let executor = Executor::new("FROM base\nLABEL a=b\n").pushing().local().path("--digest-file", "digest");
     let said = executor.run().success().stderr;

@@ -118,6 +118,17 @@ impl Pod {
         })
     }
 
+    /// Executes the doctor in place of the builder, with the same store.
+    pub(super) fn doctor(self) -> Self {
+        self.amend(|config| {
+            let words = config["process"]["args"].as_array().unwrap();
+            let store = words.iter().position(|word| word == "--store").unwrap();
+            let store = [words[store].clone(), words[store + 1].clone()];
+            let doctor = ["/cooper/cooper", "doctor", "--json"].map(Value::from);
+            config["process"]["args"] = [doctor.to_vec(), store.to_vec()].concat().into();
+        })
+    }
+
     /// Adds a file to the context.
     pub(super) fn add(&self, name: &str, text: &str) {
         fs::write(self.path("context").join(name), text).unwrap();
@@ -145,6 +156,12 @@ impl Pod {
     /// What the pod has written to its volume `/out`.
     pub(super) fn out(&self, name: &str) -> String {
         fs::read_to_string(self.path("out").join(name)).unwrap_or_default()
+    }
+
+    /// What the pod has written for Kubernetes.
+    pub(super) fn termination_message(&self) -> Value {
+        let text = fs::read_to_string(self.path("files/termination-log")).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -18,7 +18,7 @@ use super::variant::{CONTAINERD, CRIO, Range, Seccomp, Variant, WITH_ADMIN};
 const ONLY: &str = "COOPER_POD";
 
 /// What a variant is expected to come to.
-enum Expected {
+pub(super) enum Expected {
     /// A build with this isolation.
     Isolation(&'static str),
     /// A build with this isolation, whose commands may not do some things: the layers that show it differ.
@@ -28,7 +28,7 @@ enum Expected {
 }
 
 /// The pods, and what is to come of a build in them. The layers of the first are those that the others are to have.
-fn variants() -> Vec<(Variant, Expected)> {
+pub(super) fn variants() -> Vec<(Variant, Expected)> {
     use Seccomp::{NoMount, RuntimeDefault, Unconfined};
     const NO_SETCAP: Expected = Lacking("in-place", &[Needs::FileCapabilities]);
     // Who a process is, where it is only recorded, is either root with all capabilities or somebody without.

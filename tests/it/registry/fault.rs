@@ -42,6 +42,8 @@ pub(crate) enum Effect {
     Redirect(String),
     /// All tokens are forgotten, and then the request is answered.
     ExpireTokens,
+    /// The true answer, with this header.
+    Header(&'static str, String),
     /// As if the header `Range` had not been sent.
     IgnoreRange,
 }
@@ -112,6 +114,7 @@ impl Effect {
                 }
             }
             Self::Lengthen => response.body.push(b'!'),
+            Self::Header(name, value) => response.headers.push(((*name).to_owned(), value.clone())),
             Self::Slow(size, rest) => response.slow = Some((*size, *rest)),
             _ => {}
         }

@@ -11,6 +11,8 @@ enum Route<'a> {
     Blob(&'a str, &'a str),
     /// Repository and session; the session is empty for the collection.
     Upload(&'a str, &'a str),
+    /// The list of tags.
+    Tags(&'a str),
 }
 
 /// The answer to a request.
@@ -30,6 +32,7 @@ pub(super) fn answer(inner: &mut Inner, shared: &Shared, request: &Request) -> R
         ("GET" | "HEAD", Route::Manifest(path, selector)) => get_manifest(inner, path, selector),
         ("PUT", Route::Manifest(path, selector)) => put_manifest(inner, path, selector, request),
         ("GET" | "HEAD", Route::Blob(path, digest)) => get_blob(inner, path, digest, request),
+        ("GET", Route::Tags(path)) => list_tags(inner, path),
         ("POST", Route::Upload(path, "")) => open_upload(inner, path, request),
         ("PATCH", Route::Upload(path, session)) => patch_upload(inner, path, session, request),
         ("PUT", Route::Upload(path, session)) => close_upload(inner, path, session, request),
@@ -59,16 +62,28 @@ fn route(path: &str) -> Option<Route<'_>> {
     if let Some((name, session)) = path.split_once("/blobs/uploads/") {
         return Some(Route::Upload(name, session));
     }
+    if let Some(name) = path.strip_suffix("/tags/list") {
+        return Some(Route::Tags(name));
+    }
     let blob = path.rsplit_once("/blobs/").map(|(name, digest)| Route::Blob(name, digest));
     blob.or_else(|| path.rsplit_once("/manifests/").map(|(name, selector)| Route::Manifest(name, selector)))
 }
 
 fn rights(route: &Route<'_>, request: &Request) -> Vec<(String, &'static str)> {
-    let (Route::Manifest(path, _) | Route::Blob(path, _) | Route::Upload(path, _)) = route;
+    let (Route::Manifest(path, _) | Route::Blob(path, _) | Route::Upload(path, _) | Route::Tags(path)) =
+        route;
     let is_push = matches!(route, Route::Upload(..)) || !matches!(request.method.as_str(), "GET" | "HEAD");
     let own = ((*path).to_owned(), if is_push { "push" } else { "pull" });
     let others = request.query("from").into_iter().map(|from| (from, "pull"));
     others.chain([own]).collect()
+}
+
+fn list_tags(inner: &Inner, path: &str) -> Response {
+    if !inner.state.has_repository(path) {
+        return error(404, "NAME_UNKNOWN", "repository name not known to registry");
+    }
+    let list = serde_json::json!({"name": path, "tags": inner.state.tags(path)});
+    Response::new(200).header("Content-Type", "application/json").body(list.to_string())
 }
 
 fn get_manifest(inner: &Inner, path: &str, selector: &str) -> Response {

@@ -67,6 +67,13 @@ impl State {
         self.manifests.get(&(repository.to_owned(), selector.to_owned()))
     }
 
+    /// The tags of `repository`.
+    pub(super) fn tags(&self, repository: &str) -> Vec<&str> {
+        let names =
+            self.manifests.keys().filter(|(path, selector)| path == repository && !selector.contains(':'));
+        names.map(|(_, tag)| tag.as_str()).collect()
+    }
+
     /// Whether anything was ever put into `repository`.
     pub(super) fn has_repository(&self, repository: &str) -> bool {
         let mut paths = self.links.iter().chain(self.manifests.keys()).map(|(path, _)| path);

@@ -25,6 +25,16 @@ impl Drop for DebianRegistry {
 
 impl DebianRegistry {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One that takes no pushes.
+    pub(crate) fn start_read_only() -> Self {
+        Self::start_with(", maintenance: {readonly: {enabled: true}}")
+    }
+
+    /// With more settings of its storage.
+    fn start_with(storage: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let passwords = directory.path().join("htpasswd");
         std::fs::write(&passwords, tool("htpasswd", ["-Bbn", "-C4", "user", "secret"])).unwrap();
@@ -34,7 +44,7 @@ impl DebianRegistry {
         let config = directory.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: info, accesslog: {{disabled: false}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}{storage}}}\n\
              auth: {{htpasswd: {{realm: test, path: {passwords}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
             root = directory.path().join("data").display(),
             passwords = passwords.display(),

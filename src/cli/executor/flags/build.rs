@@ -165,6 +165,12 @@ pub(crate) static ISOLATION: Flag =
         .default("auto")
         .cooper();
 
+pub(crate) static TERMINATION_LOG: Flag = Flag::text(
+    "termination-log",
+    "Write to this file what came of the build, as JSON; a pod's termination message if not given",
+)
+.cooper();
+
 pub(crate) static SNAPSHOT_MODE_OLD: Flag =
     Flag::text("snapshotMode", "This flag is deprecated. Please use '--snapshot-mode'.")
         .visibility(Visibility::Renamed(&SNAPSHOT_MODE))
@@ -230,4 +236,5 @@ pub(crate) const FLAGS: &[&Flag] = &[
     &FORCE_BUILD_METADATA,
     &AZURE_CONTAINER_REGISTRY_CONFIG,
     &ISOLATION,
+    &TERMINATION_LOG,
 ];
