@@ -26,6 +26,8 @@ pub mod exec;
 pub mod git;
 pub mod graph;
 pub mod image;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod layer;
 pub mod outcome;
 pub mod pipeline;

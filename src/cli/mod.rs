@@ -7,6 +7,8 @@ mod cache;
 mod check;
 mod doctor;
 mod executor;
+#[cfg(feature = "kubernetes")]
+mod jobs;
 mod llb;
 mod mounts;
 mod output;
@@ -17,6 +19,8 @@ mod remote;
 #[cfg(feature = "serve")]
 mod serve;
 mod store;
+#[cfg(feature = "kubernetes")]
+mod submit;
 mod termination;
 
 use std::ffi::OsString;
@@ -52,6 +56,12 @@ enum Command {
     Store(store::StoreArguments),
     /// Write a build as BuildKit LLB, for `buildctl build`
     Llb(Box<llb::LlbArguments>),
+    /// Build an image in a Kubernetes cluster, as a Job
+    #[cfg(feature = "kubernetes")]
+    Submit(Box<submit::SubmitArguments>),
+    /// See, wait for and remove the Jobs of `cooper submit`
+    #[cfg(feature = "kubernetes")]
+    Jobs(jobs::JobsArguments),
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
@@ -110,6 +120,10 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Llb(arguments) => llb::run(&arguments),
+        #[cfg(feature = "kubernetes")]
+        Command::Submit(arguments) => submit::run(&arguments),
+        #[cfg(feature = "kubernetes")]
+        Command::Jobs(arguments) => jobs::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -25,7 +25,9 @@ mod registry_client;
 mod registry_command;
 mod run_settings;
 mod sandbox;
-mod store;
 #[cfg(feature = "serve")]
 mod serve;
+mod store;
+#[cfg(feature = "kubernetes")]
+mod submit;
 mod support;

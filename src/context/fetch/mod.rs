@@ -29,7 +29,7 @@ pub use archive::ArchiveError;
 use archive::{Received, Watched};
 #[cfg(feature = "serve")]
 pub(crate) use artifact::archive as write_archive;
-pub use artifact::{ArtifactError, push as push_artifact};
+pub use artifact::{ArtifactError, PackedContext, push as push_artifact};
 pub use object::ObjectError;
 
 use super::source::{ContextOrigin, GitSource, RemoteContext, WebAddress};
