@@ -118,7 +118,7 @@ mod tests {
         let unschedulable = pod(&serde_json::json!({"phase": "Pending", "conditions": [condition]}));
         assert_eq!(trouble(&unschedulable).as_deref(), Some("Unschedulable: 0/3 nodes"));
         let evicted = pod(
-            serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on \u{1b}[1mdisk"}),
+            &serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on \u{1b}[1mdisk"}),
         );
         assert_eq!(trouble(&evicted).as_deref(), Some("Evicted: low on [1mdisk"));
         assert!(has_ended(&evicted) && !has_begun(&evicted));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::BuildError;
-use super::inputs::{FetchedInputs, Inputs};
+use super::inputs::{FetchedMain, Inputs};
 use crate::context::Context;
 use crate::request::{BuildRequest, ContextSource, DockerfileSource};
 
@@ -28,9 +28,9 @@ pub fn local_inputs(request: &BuildRequest) -> Result<LocalInputs, BuildError> {
             dockerfile: DockerfileSource::Text("FROM scratch\n".to_owned()),
             ..request.clone()
         };
-        Inputs::open(&request, FetchedInputs::default())?
+        Inputs::open(&request, FetchedMain::default())?
     } else {
-        Inputs::open(request, FetchedInputs::default())?
+        Inputs::open(request, FetchedMain::default())?
     };
     let dockerfile = (!is_elsewhere).then(|| inputs.dockerfile.source.text().to_owned());
     Ok(LocalInputs { dockerfile, contexts: inputs.contexts()? })
