@@ -8,13 +8,17 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo image test check lint fmt bench microbench fuzz nightly clean-test-tools
+.PHONY: help demo demo-serve image test check lint fmt bench microbench fuzz nightly clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build and push the sample app through a local registry, run it, ask its health
 	@tests/tools/demo.sh
+
+demo-serve: ## a registry and the service on loopback, and a curl line that builds and pushes
+	@tests/tools/packages.sh demo
+	@tests/tools/demo-serve.sh
 
 # Where the image is pushed to, for example: make image PUSH=registry.example.com/tools/cooper:0.1.0
 PUSH ?=
@@ -61,8 +65,10 @@ fuzz: ## libFuzzer on every parser of foreign input, a minute for each
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I{} \
 		tests/tools/fuzz.sh "$$target/$$triple/release/{}" "$$target" $(FUZZ_SECONDS)
 
-nightly: ## what takes too long for every run: 1,000 pairs of cached and uncached builds
+nightly: ## what takes too long for every run: 1,000 pairs of cached and uncached builds; the service under load, killed
 	COOPER_SOUNDNESS_PAIRS=1000 $(CARGO) test --locked --test it cache::soundness:: -- --nocapture
+	COOPER_SERVE_KILLS=50 COOPER_SERVE_UPLOAD=524288000 \
+		$(CARGO) test --locked --test it serve:: -- --nocapture --test-threads 2
 
 microbench: ## criterion benches of the hot paths
 	$(CARGO) bench --locked

@@ -26,11 +26,15 @@ pub mod exec;
 pub mod git;
 pub mod graph;
 pub mod image;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod layer;
 pub mod outcome;
 pub mod pipeline;
 pub mod registry;
 pub mod request;
 pub mod rootfs;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod store;
 pub mod web;

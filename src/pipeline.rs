@@ -12,6 +12,7 @@ mod export;
 mod image;
 mod inputs;
 mod llb;
+mod local;
 mod push;
 mod retry;
 mod saved;
@@ -29,6 +30,7 @@ pub(crate) use error::error_line;
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 pub use llb::{LlbBuild, llb};
+pub use local::{LocalInputs, local_inputs};
 
 use crate::cancel::Cancel;
 use crate::context::fetch::{Access, Fetcher, SshPlaces};

@@ -22,7 +22,7 @@ use crate::image::{ImageFormat, ImageRef, Platform};
 use crate::layer::Digest;
 use crate::outcome::{BuildOutcome, redacted_line};
 use crate::pipeline::{self, BuildError, BuildResult, Environment};
-use crate::registry::{CredentialPlaces, Credentials, Mirror, RegistrySettings};
+use crate::registry::{CredentialPlaces, Credentials, Mirror, Reach, RegistrySettings};
 use crate::request::{BuildRequest, Output};
 
 /// What `cooper build` takes.
@@ -99,6 +99,9 @@ pub(super) struct BuildArguments {
     /// Registry to pull images of Docker Hub from first
     #[arg(long = "registry-mirror", value_name = "HOST")]
     registry_mirrors: Vec<String>,
+    /// Where contexts and files for ADD may be fetched from: any, or public with exceptions like public,git.corp
+    #[arg(long, value_name = "REACH", default_value = "any")]
+    source_reach: Reach,
     /// Authority to trust for a registry
     #[arg(long = "registry-certificate", value_name = "HOST=PEM", value_parser = certificate)]
     registry_certificates: Vec<(String, PathBuf)>,
@@ -352,6 +355,7 @@ fn registries(arguments: &BuildArguments) -> RegistrySettings {
         } else {
             BTreeMap::from([("docker.io".to_owned(), mirrors)])
         },
+        source_reach: arguments.source_reach.clone(),
         ..RegistrySettings::default()
     }
 }

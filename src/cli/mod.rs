@@ -7,12 +7,20 @@ mod cache;
 mod check;
 mod doctor;
 mod executor;
+#[cfg(feature = "kubernetes")]
+mod jobs;
 mod llb;
 mod mounts;
 mod output;
 mod progress;
 mod registry;
+#[cfg(feature = "serve")]
+mod remote;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
+#[cfg(feature = "kubernetes")]
+mod submit;
 mod termination;
 
 use std::ffi::OsString;
@@ -48,12 +56,28 @@ enum Command {
     Store(store::StoreArguments),
     /// Write a build as BuildKit LLB, for `buildctl build`
     Llb(Box<llb::LlbArguments>),
+    /// Build an image in a Kubernetes cluster, as a Job
+    #[cfg(feature = "kubernetes")]
+    Submit(Box<submit::SubmitArguments>),
+    /// See, wait for and remove the Jobs of `cooper submit`
+    #[cfg(feature = "kubernetes")]
+    Jobs(jobs::JobsArguments),
     /// Measure Cooper beside other builders
     Bench(Box<bench::BenchArguments>),
     /// Look into registries, copy and compare images, clean up
     Registry(Box<registry::RegistryArguments>),
     /// Find out what is wrong here: isolation, disk, registries, what nodes can pull
     Doctor(Box<doctor::DoctorArguments>),
+    /// Take builds over HTTP: a queue, an API, a warm store
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArguments>),
+    /// Have a service build
+    #[cfg(feature = "serve")]
+    Remote(Box<remote::RemoteArguments>),
+    /// One build of a service, in a process of its own
+    #[cfg(feature = "serve")]
+    #[command(hide = true)]
+    Worker(serve::WorkerArguments),
     /// Take the arguments of Kaniko's executor: `cooper executor --help` lists them
     #[command(disable_help_flag = true)]
     Executor {
@@ -96,8 +120,18 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Llb(arguments) => llb::run(&arguments),
+        #[cfg(feature = "kubernetes")]
+        Command::Submit(arguments) => submit::run(&arguments),
+        #[cfg(feature = "kubernetes")]
+        Command::Jobs(arguments) => jobs::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Remote(arguments) => remote::run(&arguments),
+        #[cfg(feature = "serve")]
+        Command::Worker(arguments) => serve::work(&arguments),
     }
 }

@@ -12,7 +12,9 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use url::Url;
 
+use super::reach::Reach;
 use super::settings::{Hosts, RegistrySettings, SettingsError};
 
 /// Registries behind a load balancer answer in milliseconds; a host that drops packets never does.
@@ -34,6 +36,18 @@ enum Kind {
     Usual,
     /// For a host with settings of its own.
     Particular(String),
+    /// The same three for sources, where not all addresses may be fetched from.
+    Limited(Box<Kind>),
+}
+
+impl Kind {
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Limited(kind) => kind.is_plain(),
+            _ => false,
+        }
+    }
 }
 
 impl RegistrySettings {
@@ -74,15 +88,48 @@ impl Clients {
 
     /// The client for `host`, for plain HTTP or TLS.
     pub(super) fn client(&self, host: &str, plain: bool) -> Result<Client, SettingsError> {
+        self.client_of(self.kind(host, plain), host)
+    }
+
+    /// The client for what is fetched from `url`'s host: it connects only to what [`RegistrySettings::source_reach`]
+    /// permits.
+    pub(super) fn source_client(&self, url: &Url) -> Result<Client, SettingsError> {
+        let host = url.host_str().unwrap_or_default();
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let kind = self.kind(&host, url.scheme() == "http");
+        if self.settings.source_reach.is_any() {
+            return self.client_of(kind, &host);
+        }
+        // Addresses are not looked up, so nobody else checks them.
+        let address = match url.host() {
+            Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            _ => None,
+        };
+        if let Some(address) = address {
+            self.settings.source_reach.among(url.host_str().unwrap_or_default(), [(address, 0).into()])?;
+        }
+        self.client_of(Kind::Limited(Box::new(kind)), &host)
+    }
+
+    /// Where sources may be fetched from.
+    pub(super) fn source_reach(&self) -> &Reach {
+        &self.settings.source_reach
+    }
+
+    fn kind(&self, host: &str, plain: bool) -> Kind {
         let settings = &self.settings;
         let particular = settings.skip_tls_verify.contains(host)
             || settings.certificates.contains_key(host)
             || settings.client_certificates.contains_key(host);
-        let kind = match (particular, plain) {
+        match (particular, plain) {
             (_, true) => Kind::Plain,
             (true, false) => Kind::Particular(host.to_owned()),
             (false, false) => Kind::Usual,
-        };
+        }
+    }
+
+    fn client_of(&self, kind: Kind, host: &str) -> Result<Client, SettingsError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(&kind) {
             return Ok(client.clone());
@@ -103,7 +150,13 @@ impl Clients {
             Some(client_type) => format!("{program},{client_type}"),
             None => program.to_owned(),
         };
-        Client::builder()
+        let builder = Client::builder();
+        let builder = match kind {
+            // A proxy would look names up, and connect, where nobody checks it.
+            Kind::Limited(_) => builder.no_proxy().dns_resolver(Arc::new(self.settings.source_reach.clone())),
+            _ => builder,
+        };
+        builder
             .user_agent(user_agent)
             // HTTP/2 shares one connection's flow control among all transfers; blobs are faster apart.
             .http1_only()
@@ -140,7 +193,7 @@ impl Clients {
     /// Mozilla's authorities, the system's, and the host's own. A scratch image has no system's: that is fine.
     fn roots(&self, host: &str, kind: &Kind) -> Result<RootCertStore, SettingsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if *kind != Kind::Plain {
+        if !kind.is_plain() {
             let native = rustls_native_certs::load_native_certs();
             for error in &native.errors {
                 tracing::debug!("a system certificate is left out: {error}");

@@ -57,7 +57,7 @@ impl Registries {
             let url = Url::parse(&format!("{scheme}://{address}/v2/")).map_err(invalid)?;
             let client = self.client(host, scheme == "http")?;
             let reply = client.get(url).timeout(LIMIT).send().await;
-            Ok(match reply {
+            Ok::<_, SettingsError>(match reply {
                 Ok(response) => {
                     Ok(Reply { status: response.status().as_u16(), date: date(response.headers()) })
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clients::Clients;
 use super::credentials::Credentials;
 use super::host::Host;
+use super::reach::Reach;
 use super::repository::{Endpoint, Repository};
 use super::settings::{RegistrySettings, SettingsError};
 use super::traffic::Traffic;
@@ -62,9 +63,12 @@ impl Registries {
     /// A client for a host that is no registry, such as the source of an ADD: the same authorities are trusted, and no
     /// redirect is followed.
     pub(crate) fn web_client(&self, url: &url::Url) -> Result<reqwest::Client, SettingsError> {
-        let host = url.host_str().unwrap_or_default();
-        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        self.shared.clients.client(&host, url.scheme() == "http")
+        self.shared.clients.source_client(url)
+    }
+
+    /// Where sources may be fetched from.
+    pub(crate) fn source_reach(&self) -> &Reach {
+        self.shared.clients.source_reach()
     }
 
     /// The client for a registry, for plain HTTP or TLS.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::reach::{OutOfReach, Reach};
 use super::registries::canonical;
 use super::retry::RetryPolicy;
 use crate::image::RepoName;
@@ -46,6 +47,8 @@ pub struct RegistrySettings {
     pub chunk_size: u64,
     /// Seconds a connection may stay silent before it counts as broken.
     pub stall_seconds: u64,
+    /// Where sources (contexts, git repositories, files for ADD) may be fetched from; registries are not meant.
+    pub source_reach: Reach,
 }
 
 impl Default for RegistrySettings {
@@ -68,6 +71,7 @@ impl Default for RegistrySettings {
             chunk_size: 64 << 20,
             // Object stores behind a registry may take a minute to assemble a large blob.
             stall_seconds: 120,
+            source_reach: Reach::Any,
         }
     }
 }
@@ -204,6 +208,9 @@ pub enum SettingsError {
         #[source]
         source: reqwest::Error,
     },
+    /// Nothing may be fetched from there.
+    #[error(transparent)]
+    OutOfReach(#[from] OutOfReach),
     /// A registry host that cannot stand in a URL.
     #[error("`{host}` is not a registry host: write `name` or `name:port`")]
     Host {

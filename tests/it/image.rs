@@ -9,6 +9,8 @@ mod network;
 mod play;
 mod pod;
 mod seed;
+#[cfg(feature = "kubernetes")]
+mod submitted;
 
 use std::path::Path;
 

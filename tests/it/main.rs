@@ -25,5 +25,9 @@ mod registry_client;
 mod registry_command;
 mod run_settings;
 mod sandbox;
+#[cfg(feature = "serve")]
+mod serve;
 mod store;
+#[cfg(feature = "kubernetes")]
+mod submit;
 mod support;

@@ -33,6 +33,7 @@ need_group() {
             need c++ g++
             ;;
         demo)
+            need curl curl
             need docker-registry docker-registry
             need htpasswd apache2-utils
             need skopeo skopeo

@@ -95,32 +95,80 @@ pub async fn push(
     tag: Option<&str>,
     scratch: &Path,
 ) -> Result<Digest, ArtifactError> {
-    let file = tempfile::NamedTempFile::new_in(scratch)?;
-    let (file, digest, size) = tokio::task::spawn_blocking(move || {
-        let (digest, size) = pack(&context, &file)?;
-        Ok::<_, ArtifactError>((file, digest, size))
-    })
-    .await??;
-    let layer = Descriptor::new(MediaType::ImageLayerGzip, digest, size);
-    let media_type = MediaType::Other(ARTIFACT_TYPE.to_owned());
-    let config = Descriptor::new(media_type, Digest::of(CONFIG), CONFIG.len() as u64);
-    repository.upload(&layer, file.path().to_owned(), &[]).await?;
-    repository.upload(&config, Bytes::from_static(CONFIG), &[]).await?;
-    let manifest = Manifest {
-        media_type: MediaType::ImageManifest,
-        config,
-        layers: vec![layer],
-        annotations: BTreeMap::new(),
-    };
-    let bytes = manifest.to_bytes()?;
-    let digest = Digest::of(&bytes);
-    let selector = tag.map_or_else(|| digest.to_string(), str::to_owned);
-    Ok(repository.put_manifest(&selector, &manifest.media_type, bytes.into()).await?)
+    let scratch = scratch.to_owned();
+    let pack = move || PackedContext::pack(&context, BTreeMap::new(), &scratch);
+    let packed = tokio::task::spawn_blocking(pack).await??;
+    packed.push(repository, tag).await?;
+    Ok(packed.digest())
+}
+
+/// The files of a context as an artifact that is not pushed yet.
+#[derive(Debug)]
+pub struct PackedContext {
+    archive: tempfile::NamedTempFile,
+    layer: Descriptor,
+    config: Descriptor,
+    manifest: Bytes,
+}
+
+impl PackedContext {
+    /// Writes the archive to a temporary file in `scratch`. The annotations become part of the manifest, and so of its
+    /// digest.
+    pub fn pack(
+        context: &Context,
+        annotations: BTreeMap<String, String>,
+        scratch: &Path,
+    ) -> Result<Self, ArtifactError> {
+        let archive = tempfile::NamedTempFile::new_in(scratch)?;
+        let (digest, size) = pack(context, &archive)?;
+        let layer = Descriptor::new(MediaType::ImageLayerGzip, digest, size);
+        let media_type = MediaType::Other(ARTIFACT_TYPE.to_owned());
+        let config = Descriptor::new(media_type, Digest::of(CONFIG), CONFIG.len() as u64);
+        let manifest = Manifest {
+            media_type: MediaType::ImageManifest,
+            config: config.clone(),
+            layers: vec![layer.clone()],
+            annotations,
+        };
+        let manifest = manifest.to_bytes()?.into();
+        Ok(Self { archive, layer, config, manifest })
+    }
+
+    /// The digest of the manifest.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+
+    /// How long the archive is, in bytes.
+    pub fn size(&self) -> u64 {
+        self.layer.size
+    }
+
+    /// The archive: a tar, compressed with gzip.
+    pub fn archive(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(self.archive.path())
+    }
+
+    /// Pushes it, under `tag` if there is one.
+    pub async fn push(&self, repository: &Repository, tag: Option<&str>) -> Result<(), ArtifactError> {
+        repository.upload(&self.layer, self.archive.path().to_owned(), &[]).await?;
+        repository.upload(&self.config, Bytes::from_static(CONFIG), &[]).await?;
+        let selector = tag.map_or_else(|| self.digest().to_string(), str::to_owned);
+        repository.put_manifest(&selector, &MediaType::ImageManifest, self.manifest.clone()).await?;
+        Ok(())
+    }
 }
 
 /// Writes the files of a context as a compressed archive; gives its digest and length.
 fn pack(context: &Context, file: &tempfile::NamedTempFile) -> Result<(Digest, u64), ArtifactError> {
-    let target = Hashing::new(io::BufWriter::new(file.as_file()));
+    let target = archive(context, Hashing::new(io::BufWriter::new(file.as_file())))?;
+    let (mut file, digest, size) = target.finish();
+    io::Write::flush(&mut file)?;
+    Ok((digest, size))
+}
+
+/// Writes the files of a context as a compressed archive.
+pub(crate) fn archive<W: io::Write>(context: &Context, target: W) -> Result<W, ArtifactError> {
     let mut tar = TarWriter::new(LayerWriter::new(target, Encoding::default())?);
     for placed in everything(context.tree()) {
         match placed.content.map(|content| content.source) {
@@ -131,7 +179,5 @@ fn pack(context: &Context, file: &tempfile::NamedTempFile) -> Result<(Digest, u6
         }
     }
     let (_, target) = tar.finish()?.finish()?;
-    let (mut file, digest, size) = target.finish();
-    io::Write::flush(&mut file)?;
-    Ok((digest, size))
+    Ok(target)
 }

@@ -27,7 +27,9 @@ use tempfile::TempDir;
 pub use access::{Access, AccessError, SshPlaces};
 pub use archive::ArchiveError;
 use archive::{Received, Watched};
-pub use artifact::{ArtifactError, push as push_artifact};
+#[cfg(feature = "serve")]
+pub(crate) use artifact::archive as write_archive;
+pub use artifact::{ArtifactError, PackedContext, push as push_artifact};
 pub use object::ObjectError;
 
 use super::source::{ContextOrigin, GitSource, RemoteContext, WebAddress};

@@ -31,13 +31,14 @@ pub enum BuildxContextError {
     Object(String),
     /// A scheme that is not known.
     #[error(
-        "`{0}://` is not the beginning of a build context: there are directories, `-`, https://, http://, git://, ssh://, USER@HOST:PATH, s3://, gs:// and oci://"
+        "`{0}://` is not the beginning of a build context: there are directories, `-`, https://, http://, git://, ssh://, USER@HOST:PATH, s3://, gs://, oci:// and tar://"
     )]
     Scheme(String),
 }
 
 /// Understands what is written for `CONTEXT` or as the value of `--build-context`: a directory, `-`, a git repository,
-/// the address of an archive or of a Dockerfile, an object store's address, or `oci://`.
+/// the address of an archive or of a Dockerfile, an object store's address, `oci://`, or `tar://` and the path of an
+/// archive, as Kaniko writes it.
 pub fn parse(text: &str) -> Result<ContextSource, BuildxContextError> {
     if text == "-" {
         return Ok(ContextSource::remote(ContextOrigin::Stdin));
@@ -58,6 +59,9 @@ pub fn parse(text: &str) -> Result<ContextSource, BuildxContextError> {
         Some(RemoteSource::Url) => Ok(ContextSource::remote(ContextOrigin::Web(WebAddress::parse(text)?))),
         _ => match text.split_once("://") {
             Some(("oci", name)) => artifact(text, name),
+            Some(("tar", path)) if !path.is_empty() => {
+                Ok(ContextSource::remote(ContextOrigin::Archive(path.into())))
+            }
             Some(("s3" | "gs", _)) => Err(BuildxContextError::Object(text.to_owned())),
             Some((scheme, _)) if !is_there => Err(BuildxContextError::Scheme(scheme.to_owned())),
             _ => Ok(ContextSource::Directory(text.into())),
@@ -88,6 +92,7 @@ mod tests {
             ("github.com/a/b", "https://github.com/a/b"),
             ("s3://bucket/a.tar", "s3://bucket/a.tar"),
             ("oci://h:5000/a:1", "oci://h:5000/a:1"),
+            ("tar:///dir/a.tar.gz", "/dir/a.tar.gz"),
         ] {
             assert_eq!(parse(text).unwrap().to_string(), shown);
         }

@@ -1,7 +1,7 @@
 //! Git's own protocol, `git://`.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use gix::protocol::transport::Protocol;
@@ -20,7 +20,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError> {
     let url = connecting.server.url;
-    let stream = open(&url.host, url.port.unwrap_or(PORT), connecting.registries.stall_limit())?;
+    let stream = open(connecting, &url.host, url.port.unwrap_or(PORT))?;
     let failed = |source| GitError::Unreachable { host: url.host.clone(), source };
     let reader = stream.try_clone().map_err(failed)?;
     let problem = Problem::default();
@@ -38,12 +38,12 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> Result<Connected, GitError
     Ok(Connected { transport: Box::new(connection), problem })
 }
 
-/// Connects to the first address that answers; a peer that is silent for `limit` counts as gone.
-fn open(host: &str, port: u16, limit: Duration) -> Result<TcpStream, GitError> {
+/// Connects to the first address that answers; a peer that is silent for the registries' limit counts as gone.
+fn open(connecting: &Connecting<'_>, host: &str, port: u16) -> Result<TcpStream, GitError> {
+    let limit = connecting.registries.stall_limit();
     let failed = |source| GitError::Unreachable { host: format!("{host}:{port}"), source };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (bare, port).to_socket_addrs().map_err(failed)? {
+    for address in connecting.registries.source_reach().check(host, port).map_err(failed)? {
         match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(limit)).map_err(failed)?;

@@ -197,7 +197,7 @@ impl Peer {
         let config = Arc::new(client::Config { preferred, nodelay: true, ..client::Config::default() });
         let wrong = Arc::new(Mutex::new(false));
         let handler = HostKeys { known, wrong: Arc::clone(&wrong) };
-        let stream = self.open().await?;
+        let stream = self.open(connecting).await?;
         let failed = |source| match *wrong.lock().unwrap_or_else(PoisonError::into_inner) {
             true => SshError::WrongHostKey { host: self.shown() },
             false if matches!(source, russh::Error::NoCommonAlgo { .. }) => {
@@ -210,9 +210,13 @@ impl Peer {
         Ok(session)
     }
 
-    async fn open(&self) -> Result<TcpStream, GitError> {
+    async fn open(&self, connecting: &Connecting<'_>) -> Result<TcpStream, GitError> {
         let failed = |source| GitError::Unreachable { host: self.shown(), source };
-        let connecting = TcpStream::connect((self.name.as_str(), self.port));
+        let reach = connecting.registries.source_reach();
+        let found = tokio::net::lookup_host((self.name.as_str(), self.port)).await.map_err(failed)?;
+        let refused = |error| failed(io::Error::new(io::ErrorKind::PermissionDenied, error));
+        let addresses = reach.among(&self.name, found).map_err(refused)?;
+        let connecting = TcpStream::connect(addresses.as_slice());
         let late = |_| failed(io::ErrorKind::TimedOut.into());
         tokio::time::timeout(CONNECT_LIMIT, connecting).await.map_err(late)?.map_err(failed)
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::network::Network;
@@ -11,7 +12,7 @@ use super::{has_containers, made};
 use crate::support::Outcome;
 
 /// Podman with a storage of its own.
-struct Podman<'a> {
+pub(super) struct Podman<'a> {
     network: &'a Network,
 }
 
@@ -22,7 +23,7 @@ impl Drop for Podman<'_> {
 }
 
 impl<'a> Podman<'a> {
-    fn new(network: &'a Network) -> Self {
+    pub(super) fn new(network: &'a Network) -> Self {
         // The limits are this machine's, the runtime and the cgroups those that work without systemd.
         let config = format!(
             "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\nbase_hosts_file = \"{}\"\n\
@@ -38,21 +39,62 @@ impl<'a> Podman<'a> {
         self.network.path(name).display().to_string()
     }
 
-    fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(super) fn run(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.command(arguments).output().unwrap())
+    }
+
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.network.command("podman");
         command.env("CONTAINERS_CONF", self.network.path("containers.conf"));
         command.args(["--root", &self.place("storage"), "--runroot", &self.place("run")]);
         command.args(["--tmpdir", &self.place("podman"), "--storage-driver", "vfs"]);
-        Outcome::of(command.args(arguments).output().unwrap())
+        command.args(arguments);
+        command
     }
 
     /// Puts an image of a layout into the storage, under a name.
     #[track_caller]
-    fn load(&self, layout: &Path, name: &str) {
+    pub(super) fn load(&self, layout: &Path, name: &str) {
         let source = format!("oci:{}", layout.display());
         let target =
             format!("containers-storage:[vfs@{}+{}]{name}", self.place("storage"), self.place("run"));
         self.network.tool("skopeo", &["copy", "-q", &source, &target]);
+    }
+
+    /// Makes the Secret `registry-credentials`.
+    #[track_caller]
+    pub(super) fn log_in(&self) {
+        // A Secret of its own: Podman (4.3) mounts the values of those in the file as they are encoded, and heeds no
+        // `items`.
+        let login = serde_json::to_string(&self.network.log_in(REGISTRY)).unwrap();
+        let secret = self.network.path("secret.yaml");
+        let text = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: registry-credentials\ndata:\n  config.json: {login}\n"
+        );
+        fs::write(&secret, text).unwrap();
+        self.run(&["secret", "create", "registry-credentials", &secret.display().to_string()]).success();
+    }
+
+    /// Waits for a container that must succeed; gives its log.
+    #[track_caller]
+    pub(super) fn wait(&self, container: &str) -> String {
+        let deadline = Instant::now() + Duration::from_mins(2);
+        loop {
+            let state = self
+                .run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container])
+                .success();
+            let log = || {
+                let log = self.run(&["logs", container]).success();
+                log.stdout + &log.stderr
+            };
+            match state.stdout.trim() {
+                "exited 0" => return log(),
+                state if state.starts_with("exited") || Instant::now() > deadline => {
+                    panic!("{state}\n{}", log())
+                }
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
     }
 }
 
@@ -77,32 +119,9 @@ fn the_pod_in_k8s_builds_and_pushes() {
     let pod = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/kaniko-pod.yaml")).unwrap();
     let file = network.path("play.yaml");
     fs::write(&file, objects() + &pod).unwrap();
-    // A Secret of its own: Podman (4.3) mounts the values of those in the file as they are encoded, and heeds no `items`.
-    let login = serde_json::to_string(&network.log_in(REGISTRY)).unwrap();
-    let secret = network.path("secret.yaml");
-    let text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: registry-credentials\ndata:\n  config.json: {login}\n"
-    );
-    fs::write(&secret, text).unwrap();
-    podman.run(&["secret", "create", "registry-credentials", &secret.display().to_string()]).success();
+    podman.log_in();
     podman.run(&["kube", "play", "--network=host", &file.display().to_string()]).success();
-    let container = "kaniko-build-kaniko";
-    let deadline = Instant::now() + Duration::from_mins(2);
-    loop {
-        let state = podman
-            .run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container])
-            .success();
-        match state.stdout.trim() {
-            "exited 0" => break,
-            state if state.starts_with("exited") || Instant::now() > deadline => {
-                let log = podman.run(&["logs", container]);
-                panic!("{state}\n{}\n{}", log.stdout, log.stderr);
-            }
-            _ => std::thread::sleep(Duration::from_millis(100)),
-        }
-    }
-    let log = podman.run(&["logs", container]).success();
-    let log = log.stdout + &log.stderr;
+    let log = podman.wait("kaniko-build-kaniko");
     assert!(log.contains("Pushed registry.local:5000/test-webapp@sha256:"), "{log}");
     check(&network);
 }

@@ -1,0 +1,55 @@
+//! A build as it is answered.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::serve::Service;
+use crate::serve::build::{Build, State};
+use crate::serve::problem::Problem;
+use crate::serve::queue::Place;
+
+/// A build, and where it is in the queue.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    #[serde(flatten)]
+    pub(super) build: Build,
+    /// While it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<Place>,
+    /// Where its parts are.
+    links: Links,
+}
+
+#[derive(Debug, Serialize)]
+struct Links {
+    #[serde(rename = "self")]
+    own: String,
+    logs: String,
+    events: String,
+}
+
+impl View {
+    pub(super) fn new(build: Build, queue: Option<Place>) -> Self {
+        let own = format!("/v1/builds/{}", build.id);
+        let links = Links { logs: format!("{own}/logs"), events: format!("{own}/events"), own };
+        Self { build, queue, links }
+    }
+
+    /// Looks for its place in the queue.
+    pub(super) async fn of(service: &Service, build: Build) -> Result<Self, Problem> {
+        let place = if build.state == State::Queued {
+            service.queue.places(service.settings.budget).await?.get(&build.id).copied()
+        } else {
+            None
+        };
+        Ok(Self::new(build, place))
+    }
+
+    /// An answer that says where the build is.
+    pub(super) fn respond(self, status: StatusCode) -> Response {
+        let location = self.links.own.clone();
+        (status, [(header::LOCATION, location)], Json(self)).into_response()
+    }
+}

@@ -1,0 +1,281 @@
+//! `cooper serve`: builds for those who ask over HTTP, one process, one port.
+//!
+//! ```text
+//!  POST /v1/builds ─► access ─► request ─► upload ─► queue (SQLite) ─► runner ─► worker: `cooper build …`
+//!                                                      │    ▲            │          │ lines
+//!  GET …/{id}, …/logs, …/events ◄─ hub ◄───────────────┘    └── end ─────┘      journal (files)
+//! ```
+//!
+//! A request is answered when its build is on the disk. From then on it comes to exactly one end, whatever is killed:
+//! workers are processes of their own, and what a dead service has left as running is found when it starts again.
+
+mod access;
+mod build;
+mod http;
+mod hub;
+mod journal;
+mod keep;
+mod logins;
+mod memory;
+mod metrics;
+mod order;
+mod problem;
+mod queue;
+mod request;
+mod runner;
+pub mod told;
+pub mod units;
+mod upload;
+mod worker;
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+pub use access::TokensError;
+use access::{Access, TokenFile};
+pub use build::{Build, BuildId, Built, Moment, Need, State, Upload};
+use hub::Hub;
+use logins::Logins;
+use memory::Groups;
+pub(crate) use memory::available as available_memory;
+use metrics::Metrics;
+use queue::Queue;
+pub use queue::QueueError;
+pub use request::{Context, GitContext, Request};
+use runner::Stops;
+pub(crate) use worker::prepare as prepare_worker;
+
+use crate::registry::Reach;
+
+/// What the service is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where queue, logs and uploads are.
+    pub data: PathBuf,
+    /// Where the builds' store is.
+    pub store: PathBuf,
+    /// Who may do what; without it nobody needs a token, which is for loopback only.
+    pub tokens: Option<PathBuf>,
+    /// What all builds that run may take together.
+    pub budget: Need,
+    /// What a build takes that does not say.
+    pub usual_need: Need,
+    /// Seconds that a build may take that does not say.
+    pub usual_timeout: u64,
+    /// Seconds that any build may take.
+    pub max_timeout: u64,
+    /// Bytes of an uploaded context.
+    pub max_upload: u64,
+    /// Builds that may wait.
+    pub max_queued: u64,
+    /// Bytes of a build's events that are kept.
+    pub max_log: u64,
+    /// How long running builds may go on when the service is told to stop.
+    pub grace: Duration,
+    /// Where contexts and files for ADD may come from.
+    pub reach: Reach,
+    /// Logins for git servers: host and file.
+    pub git_logins: Vec<(String, PathBuf)>,
+    /// Arguments of `cooper build` for all builds.
+    pub build_arguments: Vec<String>,
+    /// How long ended builds are kept.
+    pub keep_builds: Duration,
+    /// How long the contexts of ended builds are kept, so that they can be built again.
+    pub keep_uploads: Duration,
+    /// Bytes of the store.
+    pub store_max_size: Option<u64>,
+    /// What was not used for so long leaves the store.
+    pub store_max_age: Option<Duration>,
+    /// Bytes that stay free on the disk: uploads are refused, and the store is pruned.
+    pub min_free: u64,
+}
+
+/// Why the service does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Anybody could write.
+    #[error(
+        "without `--tokens FILE` anybody can have anything built and pushed: that needs `--allow-anonymous`, and an address of this machine alone, like 127.0.0.1:8080, not {0}"
+    )]
+    Anonymous(SocketAddr),
+    /// The tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// The queue fails.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The directory is another one's.
+    #[error("another service uses `{}`", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory cannot be used.
+    #[error("cannot use `{}`", path.display())]
+    Data {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be used.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// What all parts of the service share.
+#[derive(Debug)]
+struct Service {
+    settings: Settings,
+    access: Access,
+    queue: Queue,
+    hub: Hub,
+    stops: Stops,
+    logins: Logins,
+    groups: Option<Groups>,
+    metrics: Metrics,
+    /// Something may begin.
+    wake: Notify,
+    /// Whether the service is about to end.
+    stopping: watch::Receiver<bool>,
+    /// Held as long as the service lives.
+    _lock: File,
+}
+
+impl Service {
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, and in good order for as long as the grace period; a second signal ends it at once.
+pub async fn run(settings: Settings) -> Result<(), ServeError> {
+    let access = match &settings.tokens {
+        Some(path) => Access::Tokens(TokenFile::open(path)?),
+        None if settings.listen.ip().is_loopback() => Access::anonymous(),
+        None => return Err(ServeError::Anonymous(settings.listen)),
+    };
+    raise_file_limit();
+    let lock = prepare_data(&settings.data)?;
+    let queue = Queue::open(&settings.data.join("builds.db"))?;
+    let groups = Groups::delegated()
+        .inspect_err(|reason| {
+            tracing::info!(reason, "no control groups: the memory limit holds for each process of a build");
+        })
+        .ok();
+    let address = settings.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let local = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+    let (stop, stopping) = watch::channel(false);
+    let service = Arc::new(Service {
+        access,
+        queue,
+        hub: Hub::default(),
+        stops: Stops::default(),
+        logins: Logins::new(settings.git_logins.iter().cloned()),
+        groups,
+        metrics: Metrics::new(settings.budget),
+        wake: Notify::new(),
+        stopping: stopping.clone(),
+        _lock: lock,
+        settings,
+    });
+    runner::recover(&service).await?;
+    let mut signals = Signals::new().map_err(ServeError::Signals)?;
+    let runner = tokio::spawn(runner::run(Arc::clone(&service), stopping.clone()));
+    let keeper = tokio::spawn(keep::run(Arc::clone(&service), stopping.clone()));
+    let http = tokio::spawn(http::listen(listener, Arc::clone(&service)));
+    let budget = service.settings.budget;
+    tracing::info!(
+        address = %local,
+        data = %service.settings.data.display(),
+        millicpus = budget.millicpus,
+        memory = budget.memory,
+        anonymous = service.access.is_anonymous(),
+        reach = %service.settings.reach,
+        "listening"
+    );
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping: builds that run may go on for {} s", service.settings.grace.as_secs());
+    stop.send_replace(true);
+    let ending = async {
+        // They end by themselves; one that has panicked has ended too, and said so.
+        let _ = tokio::join!(runner, keeper, http);
+    };
+    tokio::select! {
+        () = ending => tracing::info!("stopped"),
+        signal = signals.next() => tracing::warn!(signal, "stopped at once; what was running is done again"),
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Makes the directories, closed to others, and takes the lock.
+fn prepare_data(data: &Path) -> Result<File, ServeError> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ServeError::Data { path, source }
+    };
+    for directory in [data.to_owned(), data.join("builds"), data.join("uploads")] {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(failed(&directory))?;
+    }
+    let path = data.join("service.lock");
+    let lock = File::options().create(true).append(true).mode(0o600).open(&path).map_err(failed(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::InUse { path: data.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(&path)(source)),
+    }
+}
+
+/// Thousands of streams of events are thousands of open files; shells give 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // What the system does not grant is not used: connections wait to be accepted.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

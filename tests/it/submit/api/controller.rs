@@ -1,0 +1,212 @@
+//! What a cluster does with a Job, said by the test.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{NAMESPACE, Shared};
+
+/// A Job in the hands of a test.
+pub(in super::super) struct Run {
+    shared: Arc<Shared>,
+    job: Value,
+    pods: usize,
+    lines: usize,
+}
+
+impl Run {
+    /// Waits for a Job, and for what it mounts: without that no pod begins.
+    pub(super) fn wait(shared: Arc<Shared>) -> Self {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let state = shared.state();
+            let jobs = state.list("jobs");
+            let is_there = |volume: &Value| {
+                let map = volume["configMap"]["name"].as_str();
+                let secret = volume["secret"]["secretName"].as_str();
+                let is_given = |name: &str| name == "registry-credentials";
+                map.is_none_or(|name| state.get("configmaps", name).is_some())
+                    && secret.is_none_or(|name| is_given(name) || state.get("secrets", name).is_some())
+            };
+            let ready = jobs.into_iter().find(|job| {
+                let volumes = &job["spec"]["template"]["spec"]["volumes"];
+                job["status"]["conditions"].is_null() && volumes.as_array().unwrap().iter().all(is_there)
+            });
+            drop(state);
+            if let Some(job) = ready {
+                return Self { shared, job, pods: 0, lines: 0 };
+            }
+            assert!(Instant::now() < deadline, "no Job comes: {:#?}", shared.state().requests);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The Job as it was created.
+    pub(in super::super) fn job(&self) -> &Value {
+        &self.job
+    }
+
+    pub(in super::super) fn name(&self) -> String {
+        self.job["metadata"]["name"].as_str().unwrap().to_owned()
+    }
+
+    pub(in super::super) fn pod_name(&self) -> String {
+        format!("{}-pod{}", self.name(), self.pods)
+    }
+
+    fn uid(&self) -> String {
+        self.job["metadata"]["uid"].as_str().unwrap().to_owned()
+    }
+
+    fn notify(&self) {
+        self.shared.changed.notify_all();
+    }
+
+    /// Makes a pod, which waits.
+    pub(in super::super) fn pod(&mut self) {
+        self.pods += 1;
+        let uid = self.uid();
+        let mut pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": self.pod_name(),
+                "creationTimestamp": format!("2026-11-22T10:00:0{}Z", self.pods),
+                "labels": {"batch.kubernetes.io/controller-uid": uid},
+                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": self.name(), "uid": uid}],
+            },
+            "status": {"phase": "Pending"},
+        });
+        pod["spec"] = self.job["spec"]["template"]["spec"].clone();
+        self.shared.state().insert("pods", pod).unwrap();
+        self.notify();
+    }
+
+    /// Sets the state of the pod's container.
+    fn container(&self, phase: &str, state: Value) {
+        self.shared.state().change("pods", &self.pod_name(), |pod| {
+            pod["status"] = json!({"phase": phase, "containerStatuses": [{
+                "name": "build", "image": "cooper", "imageID": "", "ready": false, "restartCount": 0,
+                "state": state,
+            }]});
+        });
+        self.notify();
+    }
+
+    pub(in super::super) fn waiting(&self, reason: &str, message: &str) {
+        self.container("Pending", json!({"waiting": {"reason": reason, "message": message}}));
+    }
+
+    pub(in super::super) fn unschedulable(&self, message: &str) {
+        self.shared.state().change("pods", &self.pod_name(), |pod| {
+            pod["status"]["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+            }]);
+        });
+        self.notify();
+    }
+
+    pub(in super::super) fn running(&self) {
+        self.container("Running", json!({"running": {"startedAt": "2026-11-22T10:00:01Z"}}));
+    }
+
+    /// Adds a line to the pod's log; four come in each second, two of them at the same time.
+    pub(in super::super) fn log(&mut self, text: &str) {
+        let (seconds, part) = (self.lines / 4, self.lines % 4 / 2 * 5);
+        self.lines += 1;
+        let line = format!("2026-11-22T10:{:02}:{:02}.{part}Z {text}", seconds / 60, seconds % 60);
+        let mut state = self.shared.state();
+        state.logs.entry(self.pod_name()).or_default().lines.push(line);
+        drop(state);
+        self.notify();
+    }
+
+    pub(in super::super) fn event(&self, on_pod: bool, kind: &str, reason: &str, message: &str) {
+        let (object, name) = if on_pod { ("Pod", self.pod_name()) } else { ("Job", self.name()) };
+        let mut state = self.shared.state();
+        let plural = if on_pod { "pods" } else { "jobs" };
+        let uid = state.get(plural, &name).unwrap()["metadata"]["uid"].clone();
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event", "type": kind, "reason": reason, "message": message,
+            "metadata": {"name": format!("{name}.{}", state.version())},
+            "involvedObject": {"kind": object, "name": name, "namespace": NAMESPACE, "uid": uid},
+        });
+        state.insert("events", event).unwrap();
+        drop(state);
+        self.notify();
+    }
+
+    /// Ends the pod's container, and its log.
+    pub(in super::super) fn terminate(&self, code: i32, reason: &str, message: &str) {
+        self.shared.state().logs.entry(self.pod_name()).or_default().has_ended = true;
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        self.container(
+            phase,
+            json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}),
+        );
+    }
+
+    /// Ends the Job.
+    pub(in super::super) fn finish(&self, kind: &str, reason: &str) {
+        self.shared.state().change("jobs", &self.name(), |job| {
+            job["status"]["conditions"] = json!([{
+                "type": kind, "status": "True", "reason": reason, "message": "",
+                "lastTransitionTime": "2026-11-22T10:05:00Z",
+            }]);
+        });
+        self.notify();
+    }
+
+    /// A build that succeeds with this digest.
+    pub(in super::super) fn succeed(&self, digest: &str) {
+        let message = json!({"image": "r/app:1", "digest": digest, "duration": 1.5, "error": null});
+        self.terminate(0, "Completed", &message.to_string());
+        self.finish("Complete", "");
+    }
+
+    pub(in super::super) fn suspend(&self, is_suspended: bool) {
+        self.shared.state().change("jobs", &self.name(), |job| job["spec"]["suspend"] = json!(is_suspended));
+        self.notify();
+    }
+
+    pub(in super::super) fn remove(&self, plural: &str, name: &str) {
+        self.shared.state().remove(plural, name);
+        self.notify();
+    }
+
+    /// Adds an object, as others do.
+    pub(in super::super) fn add(&self, plural: &str, object: Value) {
+        self.shared.state().insert(plural, object).unwrap();
+        self.notify();
+    }
+
+    /// Changes an object that is there.
+    pub(in super::super) fn change(&self, plural: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        self.shared.state().change(plural, name, change);
+        self.notify();
+    }
+
+    /// Waits until an object is as it should be.
+    #[track_caller]
+    pub(in super::super) fn wait_for(&self, plural: &str, name: &str, is_so: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.shared.state().get(plural, name).is_some_and(&is_so) {
+            assert!(Instant::now() < deadline, "{plural} {name}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for so many requests with this in them.
+    #[track_caller]
+    pub(in super::super) fn wait_for_requests(&self, part: &str, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = self.shared.state().requests.iter().filter(|request| request.contains(part)).count();
+            if found >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{part}: {:#?}", self.shared.state().requests);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

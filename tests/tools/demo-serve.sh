@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# A registry and the service on loopback, until it is interrupted; prints the address and a `curl` line that works.
+# Leaves nothing behind.
+#
+#   tests/tools/demo-serve.sh                same as `make demo-serve`
+#   COOPER=PATH tests/tools/demo-serve.sh    uses that binary instead of building one
+#   DEMO_ONCE=1 tests/tools/demo-serve.sh    runs the `curl` line itself, and ends
+set -euo pipefail
+
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$tools/../.." && pwd)
+# shellcheck source=tests/tools/registry.sh
+source "$tools/registry.sh"
+
+work=$(mktemp -d)
+service=''
+
+clean_up() {
+    local code=$?
+    trap - EXIT INT TERM
+    set +e
+    if [ -n "$service" ]; then
+        kill "$service" 2>/dev/null
+        wait "$service" 2>/dev/null
+    fi
+    registry_stop
+    rm -rf "$work"
+    exit "$code"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+for program in docker-registry curl; do
+    command -v "$program" >/dev/null || { echo "demo-serve: $program is missing: run tests/tools/packages.sh" >&2; exit 1; }
+done
+if [ -n "${COOPER:-}" ]; then
+    cooper=$(realpath "$COOPER")
+else
+    (cd "$root" && cargo build --release --locked --bin cooper)
+    cooper=$(cd "$root" && realpath "${CARGO_TARGET_DIR:-target}/release/cooper")
+fi
+
+registry_start "$work/registry" '' ''
+token=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+hash=$(printf '%s' "$token" | sha256sum | cut -d' ' -f1)
+(
+    umask 077
+    cat >"$work/tokens.json" <<JSON
+{"tokens": [{"name": "demo", "sha256": "$hash", "destinations": ["$REGISTRY_HOST/demo/**"], "contexts": ["upload"]}]}
+JSON
+)
+"$cooper" serve --listen 127.0.0.1:0 --data "$work/data" --tokens "$work/tokens.json" --log-format json \
+    2>"$work/service.log" &
+service=$!
+address=''
+for _ in $(seq 200); do
+    address=$(sed -n '/"listening"/s/.*"address":"\([^"]*\)".*/\1/p' "$work/service.log" | head -n 1)
+    [ -z "$address" ] || break
+    kill -0 "$service" 2>/dev/null || { cat "$work/service.log" >&2; exit 1; }
+    sleep 0.05
+done
+[ -n "$address" ] || { echo "demo-serve: the service is not ready within 10 seconds" >&2; exit 1; }
+
+mkdir "$work/context"
+printf 'FROM scratch\nCOPY hello /\n' >"$work/context/Dockerfile"
+printf 'hello\n' >"$work/context/hello"
+tar -C "$work/context" -cf "$work/context.tar" .
+
+line="curl -sS --data-binary @$work/context.tar -H 'Authorization: Bearer $token' \
+-H 'Cooper-Build: {\"tags\": [\"$REGISTRY_HOST/demo/hello:1\"]}' 'http://$address/v1/builds?wait=60s'"
+cat <<TEXT
+
+The service is at http://$address, and pushes to the registry at $REGISTRY_HOST. Its log is $work/service.log.
+
+Build and push an image:
+
+  $line
+
+The same with Cooper's own command line, which shows the build:
+
+  COOPER_REMOTE=http://$address COOPER_TOKEN=$token $cooper remote build -t $REGISTRY_HOST/demo/hello:2 $work/context
+
+TEXT
+if [ -n "${DEMO_ONCE:-}" ]; then
+    answer=$(bash -c "$line")
+    echo "$answer"
+    grep -q '"state":"succeeded"' <<<"$answer"
+    curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
+        "http://$REGISTRY_HOST/v2/demo/hello/manifests/1" >/dev/null
+    exit 0
+fi
+echo "Interrupt with Ctrl-C: everything is then stopped and removed."
+wait "$service"
