@@ -142,7 +142,7 @@ impl Run {
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
         self.container(
             phase,
-            json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}),
+            &json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}),
         );
     }
 
