@@ -40,6 +40,9 @@ const DOCKER_CONFIG: &str = "/kaniko/.docker";
 /// Where the pod has the store.
 const STORE: &str = "/kaniko/store";
 
+/// Of a Secret or ConfigMap. It is the default, but Podman 4.3 falls over a Secret that does not say it.
+const MUST_BE_THERE: Option<bool> = Some(false);
+
 /// What a submission creates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Objects {
@@ -256,13 +259,17 @@ fn volumes(submission: &Submission) -> Vec<(Volume, VolumeMount)> {
     };
     let mut volumes = vec![(store, mount("store", STORE, false))];
     if !submission.files.is_empty() {
-        let source =
-            ConfigMapVolumeSource { name: submission.belongings(), ..ConfigMapVolumeSource::default() };
+        let source = ConfigMapVolumeSource {
+            name: submission.belongings(),
+            optional: MUST_BE_THERE,
+            ..ConfigMapVolumeSource::default()
+        };
         volumes.push((Volume { config_map: Some(source), ..volume("files") }, mount("files", FILES, true)));
     }
     if !submission.secrets.is_empty() {
         let source = SecretVolumeSource {
             secret_name: Some(submission.belongings()),
+            optional: MUST_BE_THERE,
             ..SecretVolumeSource::default()
         };
         volumes.push((Volume { secret: Some(source), ..volume("secrets") }, mount("secrets", SECRETS, true)));
@@ -272,6 +279,7 @@ fn volumes(submission: &Submission) -> Vec<(Volume, VolumeMount)> {
             KeyToPath { key: ".dockerconfigjson".to_owned(), path: "config.json".to_owned(), mode: None };
         let source = SecretVolumeSource {
             secret_name: Some(name.clone()),
+            optional: MUST_BE_THERE,
             items: Some(vec![item]),
             ..SecretVolumeSource::default()
         };

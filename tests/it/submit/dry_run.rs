@@ -81,7 +81,7 @@ fn the_job_is_as_the_issue_wants_it() {
     let credentials = volumes.iter().find(|volume| volume["name"] == "credentials").unwrap();
     assert_eq!(
         credentials["secret"],
-        json!({"secretName": "registry-credentials", "items": [{"key": ".dockerconfigjson", "path": "config.json"}]})
+        json!({"secretName": "registry-credentials", "items": [{"key": ".dockerconfigjson", "path": "config.json"}], "optional": false})
     );
     let mounts = container["volumeMounts"].as_array().unwrap();
     assert!(
