@@ -83,7 +83,7 @@ impl Run {
     }
 
     /// Sets the state of the pod's container.
-    fn container(&self, phase: &str, state: Value) {
+    fn container(&self, phase: &str, state: &Value) {
         self.shared.state().change("pods", &self.pod_name(), |pod| {
             pod["status"] = json!({"phase": phase, "containerStatuses": [{
                 "name": "build", "image": "cooper", "imageID": "", "ready": false, "restartCount": 0,
@@ -94,7 +94,7 @@ impl Run {
     }
 
     pub(in super::super) fn waiting(&self, reason: &str, message: &str) {
-        self.container("Pending", json!({"waiting": {"reason": reason, "message": message}}));
+        self.container("Pending", &json!({"waiting": {"reason": reason, "message": message}}));
     }
 
     pub(in super::super) fn unschedulable(&self, message: &str) {
@@ -107,7 +107,7 @@ impl Run {
     }
 
     pub(in super::super) fn running(&self) {
-        self.container("Running", json!({"running": {"startedAt": "2026-11-22T10:00:01Z"}}));
+        self.container("Running", &json!({"running": {"startedAt": "2026-11-22T10:00:01Z"}}));
     }
 
     /// Adds a line to the pod's log; four come in each second, two of them at the same time.
@@ -142,7 +142,7 @@ impl Run {
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
         self.container(
             phase,
-            json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}),
+            &json!({"terminated": {"exitCode": code, "reason": reason, "message": message}}),
         );
     }
 
