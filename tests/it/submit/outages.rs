@@ -18,13 +18,9 @@ fn build(mut run: Run, awaited: Awaited) {
     for number in 0..40 {
         run.log(&format!("line {number}"));
         std::thread::sleep(Duration::from_millis(10));
-        if number % 10 == 0 {
-            // The pod changes, and the watch tells it.
-            run.running();
-        }
     }
     for (part, count) in awaited {
-        run.wait_for_requests(part, *count);
+        run.change_until_requested(part, *count);
     }
     run.succeed(DIGEST);
 }

@@ -199,14 +199,26 @@ impl Run {
     /// Waits for so many requests with this in them.
     #[track_caller]
     pub(in super::super) fn wait_for_requests(&self, part: &str, count: usize) {
+        self.wait_while_doing(part, count, || {});
+    }
+
+    /// The same; the pod changes meanwhile, so that watches have something to tell.
+    #[track_caller]
+    pub(in super::super) fn change_until_requested(&self, part: &str, count: usize) {
+        self.wait_while_doing(part, count, || self.running());
+    }
+
+    #[track_caller]
+    fn wait_while_doing(&self, part: &str, count: usize, doing: impl Fn()) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let found = self.shared.state().requests.iter().filter(|request| request.contains(part)).count();
             if found >= count {
                 return;
             }
+            doing();
             assert!(Instant::now() < deadline, "{part}: {:#?}", self.shared.state().requests);
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
