@@ -30,7 +30,7 @@ pub(super) async fn run(service: Arc<Service>, mut stopping: watch::Receiver<boo
         let missing = service.settings.min_free.saturating_sub(free);
         let has_limits =
             service.settings.store_max_size.is_some() || service.settings.store_max_age.is_some();
-        if missing > 0 || has_limits && round % PRUNE_EVERY == 0 {
+        if missing > 0 || has_limits && round.is_multiple_of(PRUNE_EVERY) {
             let service = Arc::clone(&service);
             let pruned = tokio::task::spawn_blocking(move || prune(&service, missing)).await;
             if let Ok(Err(error)) = pruned {

@@ -87,15 +87,13 @@ pub(super) fn limit_self(group: Option<&Path>, memory: u64) -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     // Only ever granted in this direction; where it is not, the kernel chooses by size.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
-    match group {
-        Some(path) => std::fs::write(path.join("cgroup.procs"), std::process::id().to_string()),
-        None => {
-            // It may be limited further already.
-            let most = getrlimit(Resource::Data).maximum.map_or(memory, |most| most.min(memory));
-            let limit = Rlimit { current: Some(most), maximum: Some(most) };
-            setrlimit(Resource::Data, limit).map_err(Into::into)
-        }
+    if let Some(path) = group {
+        return std::fs::write(path.join("cgroup.procs"), std::process::id().to_string());
     }
+    // It may be limited further already.
+    let most = getrlimit(Resource::Data).maximum.map_or(memory, |most| most.min(memory));
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    setrlimit(Resource::Data, limit).map_err(Into::into)
 }
 
 /// Bytes of memory that this process and its children may use: the machine's, or what its group has.

@@ -48,7 +48,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// A worker waits so long for one that had the same build before, and must be on its way out.
-const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A line that is longer is cut.
 const MAX_LINE: usize = 1 << 20;
@@ -153,17 +153,15 @@ pub(super) async fn supervise(
             () = too_late => break,
         }
     }
-    let status = match status {
-        Some(status) => status,
-        None => {
-            let patience = kill_at.unwrap_or_else(|| Instant::now() + GRACE);
-            match tokio::time::timeout_at(patience, child.wait()).await {
-                Ok(status) => status?,
-                Err(_) => {
-                    signal(group, Signal::KILL);
-                    child.wait().await?
-                }
-            }
+    let status = if let Some(status) = status {
+        status
+    } else {
+        let patience = kill_at.unwrap_or_else(|| Instant::now() + GRACE);
+        if let Ok(status) = tokio::time::timeout_at(patience, child.wait()).await {
+            status?
+        } else {
+            signal(group, Signal::KILL);
+            child.wait().await?
         }
     };
     end_group(group).await;

@@ -17,7 +17,7 @@ use crate::serve::{BuildId, Context, GitContext, Request};
 /// What `cooper remote build` takes: of `cooper build` what makes sense elsewhere, with the same names.
 #[derive(Debug, Args)]
 pub(super) struct RemoteBuildArguments {
-    /// A directory, which is sent; or a git repository or oci://REPOSITORY@DIGEST, which the service fetches
+    /// A directory, which is sent; or a git repository or `oci://REPOSITORY@DIGEST`, which the service fetches
     #[arg(value_name = "CONTEXT")]
     context: String,
     /// The Dockerfile [default: CONTEXT/Dockerfile]

@@ -75,14 +75,13 @@ impl FromRequestParts<Arc<Service>> for Caller {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        match service.access.admit(token) {
-            Some(grants) => Ok(Self { grants, peer }),
-            None => {
-                let peer = peer.map(|Peer(address)| address.to_string());
-                tracing::warn!(target: "audit", peer, path = parts.uri.path(), "no token, or a wrong one");
-                Err(Problem::unauthorized("send `Authorization: Bearer TOKEN` with a token of this service"))
-            }
-        }
+        let Some(grants) = service.access.admit(token) else {
+            let peer = peer.map(|Peer(address)| address.to_string());
+            tracing::warn!(target: "audit", peer, path = parts.uri.path(), "no token, or a wrong one");
+            let advice = "send `Authorization: Bearer TOKEN` with a token of this service";
+            return Err(Problem::unauthorized(advice));
+        };
+        Ok(Self { grants, peer })
     }
 }
 

@@ -97,13 +97,12 @@ impl Service {
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).unwrap();
+        write!(stream, "{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
         // Who refuses a body may close before it has read it.
         let _ = stream.write_all(body);
         Answer::read(&mut BufReader::new(stream))
@@ -131,7 +130,7 @@ impl Service {
     /// Waits for a build to come into one of these states.
     #[track_caller]
     fn wait_for(&self, id: &str, states: &[&str]) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let build = self.show(id);
             if states.contains(&build["state"].as_str().unwrap()) {
@@ -161,7 +160,7 @@ fn follow_log(stderr: ChildStderr) -> (Arc<Mutex<String>>, String) {
             if value["message"] == "listening" {
                 let _ = address.send(value["address"].as_str().unwrap().to_owned());
             }
-            *kept.lock().unwrap() += &format!("{line}\n");
+            kept.lock().unwrap().extend([&line, "\n"]);
         }
     });
     let address = listening.recv_timeout(Duration::from_secs(30));

@@ -15,16 +15,16 @@ pub(super) struct Kind {
     group: &'static str,
     version: &'static str,
     pub(super) plural: &'static str,
-    name: &'static str,
+    pub(super) singular: &'static str,
 }
 
 const KINDS: [Kind; 6] = [
-    Kind { group: "", version: "v1", plural: "configmaps", name: "ConfigMap" },
-    Kind { group: "", version: "v1", plural: "secrets", name: "Secret" },
-    Kind { group: "", version: "v1", plural: "pods", name: "Pod" },
-    Kind { group: "", version: "v1", plural: "events", name: "Event" },
-    Kind { group: "batch", version: "v1", plural: "jobs", name: "Job" },
-    Kind { group: "apps", version: "v1", plural: "deployments", name: "Deployment" },
+    Kind { group: "", version: "v1", plural: "configmaps", singular: "ConfigMap" },
+    Kind { group: "", version: "v1", plural: "secrets", singular: "Secret" },
+    Kind { group: "", version: "v1", plural: "pods", singular: "Pod" },
+    Kind { group: "", version: "v1", plural: "events", singular: "Event" },
+    Kind { group: "batch", version: "v1", plural: "jobs", singular: "Job" },
+    Kind { group: "apps", version: "v1", plural: "deployments", singular: "Deployment" },
 ];
 
 /// What is asked for.
@@ -180,7 +180,7 @@ fn list(shared: &Shared, request: &Request, kind: &Kind) -> Result<Answer, Answe
     items.retain(|object| selector.takes(object));
     Ok(Answer::ok(json!({
         "apiVersion": if kind.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", kind.group) },
-        "kind": format!("{}List", kind.name),
+        "kind": format!("{}List", kind.singular),
         "metadata": {"resourceVersion": state.version().to_string()},
         "items": items,
     })))
