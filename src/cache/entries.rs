@@ -300,7 +300,7 @@ impl Entries {
     }
 }
 
-/// Reads the blob with what a layer lists. It may be hostile: it is inflated as far as [`MAX_LIST`].
+/// Reads the blob with what a layer lists. It may be hostile: it is inflated as far as `MAX_LIST`.
 pub fn read_list(blob: &[u8]) -> Result<LayerIndex, IndexError> {
     let decoder = zstd::stream::read::Decoder::with_buffer(blob).map_err(IndexError::Read)?;
     LayerIndex::read_from(BufReader::new(decoder.take(MAX_LIST)))
