@@ -37,4 +37,5 @@ pub mod rootfs;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod store;
+pub mod units;
 pub mod web;

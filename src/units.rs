@@ -1,4 +1,4 @@
-//! Times, sizes and shares of processors, as they are written in requests, files of tokens and command lines.
+//! Times, sizes and shares of processors, as people write them in command lines, requests and files of tokens.
 
 use std::time::Duration;
 
@@ -87,12 +87,21 @@ mod tests {
     #[test]
     fn are_read() {
         assert_eq!((seconds("1h30m"), seconds("90s")), (Ok(5400), Ok(90)));
-        assert_eq!((bytes("2GiB"), bytes("1kb"), bytes("7")), (Ok(2 << 30), Ok(1000), Ok(7)));
+        for (text, size) in [
+            ("0", 0),
+            ("7b", 7),
+            ("20GB", 20_000_000_000),
+            ("512MiB", 512 << 20),
+            ("1k", 1024),
+            ("2 tib", 2 << 40),
+        ] {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
         assert_eq!((millicpus("1.5"), millicpus("500m"), millicpus("3")), (Ok(1500), Ok(500), Ok(3000)));
         for text in ["", "1", "s", "1w", "-1s", "99999999999999999d"] {
             assert!(seconds(text).is_err(), "{text}");
         }
-        for text in ["", "G", "1x", "-1", "99999999999999T"] {
+        for text in ["", "GB", "1x", "1GiX", "-1", "99999999999999T", "99999999999999999999"] {
             assert!(bytes(text).is_err(), "{text}");
         }
         for text in ["", "m", "1.", "1.2345", "-1", "a", "99999999"] {

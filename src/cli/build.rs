@@ -287,16 +287,7 @@ pub(super) fn run_pipeline<T>(
 
 /// Throws the switch on SIGINT and SIGTERM.
 async fn cancel_on_signal(cancel: Cancel) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    super::stop_signal().await;
     cancel.cancel();
 }
 

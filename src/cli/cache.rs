@@ -1,12 +1,12 @@
 //! `--cache-from`, `--cache-to` and their like.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::Args;
 
 use crate::cache::{CachePlace, CacheSource, CacheTarget, CachedSteps, ParseCachePlaceError};
 use crate::layer::Encoding;
+use crate::units;
 
 /// What a build takes about results of other builds, and about the form of its own.
 #[derive(Debug, Args)]
@@ -139,7 +139,7 @@ impl FromStr for CacheSource {
                 let known = "type, ref and ttl";
                 return Err(ParseCacheError::Key { key: key.to_owned(), known });
             }
-            max_age = Some(duration(value)?);
+            max_age = Some(units::duration(value).map_err(|_| ParseCacheError::Duration(value.to_owned()))?);
         }
         Ok(Self { place, max_age })
     }
@@ -164,29 +164,6 @@ impl FromStr for CacheTarget {
         }
         Ok(Self { place, steps })
     }
-}
-
-/// `1h30m`, as Go writes it.
-pub(super) fn duration(text: &str) -> Result<Duration, ParseCacheError> {
-    let malformed = || ParseCacheError::Duration(text.to_owned());
-    let (mut total, mut number) = (Duration::ZERO, String::new());
-    for character in text.chars() {
-        if character.is_ascii_digit() {
-            number.push(character);
-            continue;
-        }
-        let unit = match character {
-            'd' => 86_400,
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return Err(malformed()),
-        };
-        let count: u64 = std::mem::take(&mut number).parse().map_err(|_| malformed())?;
-        let seconds = count.checked_mul(unit).ok_or_else(malformed)?;
-        total = total.checked_add(Duration::from_secs(seconds)).ok_or_else(malformed)?;
-    }
-    if number.is_empty() && !text.is_empty() { Ok(total) } else { Err(malformed()) }
 }
 
 #[cfg(test)]

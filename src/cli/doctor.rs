@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::arguments::certificate;
 use super::build::{self, complain, say};
+use super::printable;
 use crate::doctor::{self, Examined, Finding, Level, Report};
 use crate::image::ImageRef;
 use crate::pipeline;
@@ -171,11 +172,6 @@ fn add(text: &mut String, finding: &Finding) {
 fn indented(text: &str, columns: usize) -> String {
     let lines: Vec<String> = text.lines().map(printable).collect();
     lines.join(&format!("\n{}", " ".repeat(columns)))
-}
-
-/// Foreign text sends no commands to the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::build::{Failure, complain, say};
-use super::cache::duration;
 use super::submit::PlaceArguments;
 use super::submit::run::complain_of;
 use crate::image::ImageRef;
@@ -17,6 +16,7 @@ use crate::kube::{
 };
 use crate::pipeline::describe;
 use crate::registry::{CredentialPlaces, Credentials, Registries, RegistrySettings};
+use crate::units;
 
 /// What `cooper jobs` takes.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ enum Command {
         #[command(flatten)]
         registries: RegistryArguments,
         /// Keep those that ended less long ago
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        #[arg(long, value_name = "DURATION", value_parser = units::duration)]
         older_than: Option<Duration>,
         /// Only say which
         #[arg(long)]

@@ -11,7 +11,8 @@ use clap::{Args, Parser as _, ValueEnum};
 use super::build;
 use crate::pipeline;
 use crate::registry::Reach;
-use crate::serve::{self, Need, Settings, units};
+use crate::serve::{self, Need, Settings};
+use crate::units;
 
 /// What `cooper serve` takes.
 #[derive(Debug, Args)]

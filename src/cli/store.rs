@@ -9,9 +9,9 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 
 use super::build;
-use super::cache::duration;
 use crate::pipeline;
 use crate::store::{Item, PruneLimits, Store, StoreError};
+use crate::units;
 
 /// What `cooper store` takes.
 #[derive(Debug, Args)]
@@ -35,10 +35,10 @@ enum StoreCommand {
         #[command(flatten)]
         place: Place,
         /// Keep at most so many bytes, like 20GB or 512MiB
-        #[arg(long, value_name = "SIZE", value_parser = bytes, required_unless_present = "max_age")]
+        #[arg(long, value_name = "SIZE", value_parser = units::bytes, required_unless_present = "max_age")]
         max_size: Option<u64>,
         /// Keep nothing that was not used for so long, like 14d or 36h
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        #[arg(long, value_name = "DURATION", value_parser = units::duration)]
         max_age: Option<Duration>,
         /// Only say what would be removed
         #[arg(long)]
@@ -122,49 +122,4 @@ fn prune(place: &Place, limits: PruneLimits) -> Result<(), String> {
     let (count, left) = (pruned.removed.len(), HumanBytes(pruned.left));
     build::say(&mut output, &format!("{done} {count} items, {}; {left} are left", HumanBytes(freed)));
     Ok(())
-}
-
-/// `20GB` is 20 000 000 000, `20GiB` and `20G` are 20 · 2³⁰.
-fn bytes(text: &str) -> Result<u64, String> {
-    let malformed = || format!("`{text}` is no size; write 20GB, 512MiB or a number of bytes");
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number: u64 = number.parse().map_err(|_| malformed())?;
-    let unit = unit.trim().to_ascii_lowercase();
-    let exponent = match unit.chars().next() {
-        None | Some('b') => 0,
-        Some('k') => 1,
-        Some('m') => 2,
-        Some('g') => 3,
-        Some('t') => 4,
-        Some(_) => return Err(malformed()),
-    };
-    let base: u64 = match unit.get(1..).unwrap_or_default() {
-        "" | "ib" => 1024,
-        "b" => 1000,
-        _ => return Err(malformed()),
-    };
-    base.checked_pow(exponent).and_then(|factor| number.checked_mul(factor)).ok_or_else(malformed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        for (text, size) in [
-            ("0", 0),
-            ("7b", 7),
-            ("20GB", 20_000_000_000),
-            ("512MiB", 512 << 20),
-            ("1k", 1024),
-            ("2 tib", 2 << 40),
-        ] {
-            assert_eq!(bytes(text), Ok(size), "{text}");
-        }
-        for text in ["", "GB", "1x", "1GiX", "99999999999999999999", "-1"] {
-            assert!(bytes(text).is_err(), "{text}");
-        }
-    }
 }

@@ -24,7 +24,6 @@ mod queue;
 mod request;
 mod runner;
 pub mod told;
-pub mod units;
 mod upload;
 mod worker;
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::error::CommandError;
 use super::place::Place;
 use super::source::{Contents, PlatformImage, ShownBlob, Source};
-use super::{Connection, Verdict, bytes, printable};
+use super::{Connection, Verdict, bytes};
+use crate::cli::printable;
 use crate::image::{ImageConfig, Platform};
 
 /// What `cooper registry inspect` takes.

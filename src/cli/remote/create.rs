@@ -9,6 +9,7 @@ use super::{Failure, follow, pack};
 use crate::cli::arguments::key_value;
 use crate::cli::build::complain;
 use crate::cli::progress::Progress;
+use crate::cli::stop_signal;
 use crate::context::source::{ContextOrigin, ContextSource, buildx};
 use crate::image::ImageRef;
 use crate::pipeline::describe;
@@ -105,7 +106,7 @@ pub(super) async fn build(client: &Client, arguments: &RemoteBuildArguments) -> 
     let reporter = arguments.progress.reporter();
     let followed = tokio::select! {
         followed = follow::follow(client, &build.id, reporter.as_ref()) => followed?,
-        () = signal() => return cancel(client, &build.id).await,
+        () = stop_signal() => return cancel(client, &build.id).await,
     };
     reporter.finish();
     follow::conclude(&followed, arguments.progress)
@@ -117,20 +118,6 @@ async fn cancel(client: &Client, id: &BuildId) -> Result<(), Failure> {
         Err(error) => complain(&format!("{id} may go on: {error}")),
     }
     Err(Failure::Build(130))
-}
-
-/// SIGINT and SIGTERM.
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 fn request(arguments: &RemoteBuildArguments) -> Request {

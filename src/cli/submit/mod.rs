@@ -16,9 +16,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use self::options::BuildOptions;
-use super::cache::duration;
 use crate::image::{ImageRef, ParseImageRefError, RepoName};
 use crate::kube::{Format, Limits, Place, PodSecurity, Rollout, Toleration};
+use crate::units;
 
 /// What `cooper submit` takes.
 #[derive(Debug, Args)]
@@ -56,10 +56,10 @@ pub(super) struct SubmitArguments {
     #[arg(long, value_name = "CLAIM", conflicts_with = "store_size", help_heading = JOB)]
     store_claim: Option<String>,
     /// How long the Job may take
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, help_heading = JOB)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration, help_heading = JOB)]
     deadline: Duration,
     /// How long the Job is kept when it has ended
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, help_heading = JOB)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration, help_heading = JOB)]
     ttl: Duration,
     /// How often a pod that failed is replaced
     #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = JOB)]

@@ -324,19 +324,10 @@ fn report(arguments: &SubmitArguments, digest: Digest) {
 
 /// Cancelled by SIGINT and SIGTERM.
 pub(in crate::cli) fn stop_on_signal() -> CancellationToken {
-    use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
     let thrown = stop.clone();
     tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        crate::cli::stop_signal().await;
         thrown.cancel();
     });
     stop

@@ -20,7 +20,7 @@ pub(super) use tokens::TokenFile;
 pub use tokens::TokensError;
 
 use super::request::Source;
-use super::units;
+use crate::units;
 
 /// What a token is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]

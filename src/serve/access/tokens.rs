@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Grants, Patterns, limit};
 use crate::layer::Digest;
-use crate::serve::units;
+use crate::units;
 
 /// A file that is longer is none.
 const MAX_FILE: u64 = 4 << 20;

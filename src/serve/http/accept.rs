@@ -17,7 +17,8 @@ use crate::serve::build::{BuildId, Need, Upload};
 use crate::serve::problem::Problem;
 use crate::serve::queue::Asked;
 use crate::serve::request::{Request, Source};
-use crate::serve::{Service, runner, units, upload};
+use crate::serve::{Service, runner, upload};
+use crate::units;
 
 /// The header with the request when the body is the context.
 const REQUEST_HEADER: &str = "cooper-build";

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::{Caller, Named, Params};
 use super::view::View;
+use crate::serve::Service;
 use crate::serve::build::{self, Build, BuildId};
 use crate::serve::problem::Problem;
 use crate::serve::queue::Filter;
-use crate::serve::{Service, units};
+use crate::units;
 
 /// The longest `wait`.
 const MAX_WAIT: Duration = Duration::from_mins(10);

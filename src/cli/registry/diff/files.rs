@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::super::error::CommandError;
 use super::super::source::{PlatformImage, Source, blocking};
+use crate::cli::printable;
 use crate::image::ImageConfig;
 use crate::layer::{DiffId, Digest, Entry, EntryKind, Hasher, Metadata, TarError, TarReader, decompress};
 use crate::rootfs::{ContentSource, LeafKind, Node, Tree};
@@ -54,7 +55,7 @@ pub(super) struct Aspect {
 
 impl fmt::Display for Aspect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} → {}", self.name, super::printable(&self.a), super::printable(&self.b))
+        write!(f, "{} {} → {}", self.name, printable(&self.a), printable(&self.b))
     }
 }
 

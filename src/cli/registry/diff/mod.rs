@@ -14,7 +14,8 @@ use self::files::{Change, Contents, FileChange};
 use super::error::CommandError;
 use super::place::Place;
 use super::source::{PlatformImage, Source};
-use super::{Connection, Verdict, bytes, printable};
+use super::{Connection, Verdict, bytes};
+use crate::cli::printable;
 use crate::image::{ImageConfig, Platform};
 use crate::layer::{DiffId, Digest};
 
