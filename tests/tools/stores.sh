@@ -12,18 +12,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tools=${CARGO_TARGET_DIR:-$root/target}/test-tools/stores
 mkdir -p "$tools"
 
-# once NAME COMMAND...: does what was not done yet; other tests wait for it.
-once() {
-    (
-        flock 9
-        [ -e "$tools/$1.done" ] || { "${@:2}" >&2 && touch "$tools/$1.done"; }
-    ) 9>"$tools/$1.lock"
-}
-
-python_packages() {
-    python3 -m venv "$tools/$1"
-    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
-}
+# shellcheck source=tests/tools/once.sh
+source "$root/tests/tools/once.sh"
 
 case $kind in
     s3)
@@ -31,7 +21,7 @@ case $kind in
         exec "$tools/moto/bin/moto_server" -H 127.0.0.1 -p "$port"
         ;;
     azure)
-        once azurite npm install --silent --no-audit --no-fund --prefix "$tools/azurite" azurite@3
+        once azurite npm_package azurite azurite@3
         exec "$tools/azurite/node_modules/.bin/azurite-blob" --silent --skipApiVersionCheck \
             --blobHost 127.0.0.1 --blobPort "$port" --location "$directory" --disableTelemetry
         ;;
