@@ -4,10 +4,39 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use crate::context::source::{ContextOrigin, ContextSource, buildx};
 use crate::graph::NamedContext;
 use crate::image::ImageRef;
+use crate::registry::RegistrySettings;
 use crate::request::{DockerfileSource, MAX_DOCKERFILE};
+
+/// How registries are to be spoken to.
+#[derive(Debug, Args)]
+pub(super) struct TrustArguments {
+    /// Registry that speaks plain HTTP
+    #[arg(long = "insecure-registry", value_name = "HOST")]
+    insecure_registries: Vec<String>,
+    /// Registry whose TLS certificate is not checked
+    #[arg(long = "skip-tls-verify-registry", value_name = "HOST")]
+    unverified_registries: Vec<String>,
+    /// Authority to trust for a registry
+    #[arg(long = "registry-certificate", value_name = "HOST=PEM", value_parser = certificate)]
+    registry_certificates: Vec<(String, PathBuf)>,
+}
+
+impl TrustArguments {
+    /// The settings that say so, and leave the rest as it is.
+    pub(super) fn settings(&self) -> RegistrySettings {
+        RegistrySettings {
+            insecure: self.insecure_registries.iter().cloned().collect(),
+            skip_tls_verify: self.unverified_registries.iter().cloned().collect(),
+            certificates: self.registry_certificates.iter().cloned().collect(),
+            ..RegistrySettings::default()
+        }
+    }
+}
 
 /// What `--file` names. Reads standard input for `-`, and nothing else.
 pub(super) fn dockerfile_source(file: Option<&Path>) -> Result<DockerfileSource, String> {

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 
-use super::arguments::certificate;
+use super::arguments::TrustArguments;
 use super::build::{self, complain, say};
 use super::printable;
 use crate::doctor::{self, Examined, Finding, Level, Report};
 use crate::image::ImageRef;
 use crate::pipeline;
-use crate::registry::{CredentialPlaces, Credentials, RegistrySettings};
+use crate::registry::{CredentialPlaces, Credentials};
 
 /// What `cooper doctor` takes.
 #[derive(Debug, Args)]
@@ -25,15 +25,8 @@ pub(super) struct DoctorArguments {
     /// The store of builds [default: `$XDG_CACHE_HOME/cooper`]
     #[arg(long, value_name = "DIR", env = "COOPER_STORE")]
     store: Option<PathBuf>,
-    /// Registry that speaks plain HTTP
-    #[arg(long = "insecure-registry", value_name = "HOST")]
-    insecure_registries: Vec<String>,
-    /// Registry whose TLS certificate is not checked
-    #[arg(long = "skip-tls-verify-registry", value_name = "HOST")]
-    unverified_registries: Vec<String>,
-    /// Authority to trust for a registry
-    #[arg(long = "registry-certificate", value_name = "HOST=PEM", value_parser = certificate)]
-    registry_certificates: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    trust: TrustArguments,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -101,12 +94,7 @@ fn examine(arguments: &DoctorArguments) -> Result<Report, String> {
             Credentials::anonymous()
         }
     };
-    let settings = RegistrySettings {
-        insecure: arguments.insecure_registries.iter().cloned().collect(),
-        skip_tls_verify: arguments.unverified_registries.iter().cloned().collect(),
-        certificates: arguments.registry_certificates.iter().cloned().collect(),
-        ..RegistrySettings::default()
-    };
+    let settings = arguments.trust.settings();
     let examined = match arguments.registries.as_slice() {
         [] => credentials.registries().into_iter().map(Examined::Registry).collect(),
         named => named.to_vec(),

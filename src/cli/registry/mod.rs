@@ -16,16 +16,15 @@ mod source;
 mod verify;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use self::error::CommandError;
-use super::arguments::certificate;
+use super::arguments::TrustArguments;
 use crate::pipeline;
-use crate::registry::{CredentialPlaces, Credentials, Registries, RegistrySettings};
+use crate::registry::{CredentialPlaces, Credentials, Registries};
 
 /// What `cooper registry` takes.
 #[derive(Debug, Args)]
@@ -69,15 +68,8 @@ enum Command {
 /// What all of them take.
 #[derive(Debug, Args)]
 struct Connection {
-    /// Registry that speaks plain HTTP
-    #[arg(long = "insecure-registry", value_name = "HOST")]
-    insecure_registries: Vec<String>,
-    /// Registry whose TLS certificate is not checked
-    #[arg(long = "skip-tls-verify-registry", value_name = "HOST")]
-    unverified_registries: Vec<String>,
-    /// Authority to trust for a registry
-    #[arg(long = "registry-certificate", value_name = "HOST=PEM", value_parser = certificate)]
-    registry_certificates: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    trust: TrustArguments,
     /// How the result is printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     format: Format,
@@ -95,14 +87,8 @@ enum Format {
 
 impl Connection {
     fn registries(&self) -> Result<Registries, CommandError> {
-        let settings = RegistrySettings {
-            insecure: self.insecure_registries.iter().cloned().collect(),
-            skip_tls_verify: self.unverified_registries.iter().cloned().collect(),
-            certificates: self.registry_certificates.iter().cloned().collect(),
-            ..RegistrySettings::default()
-        };
         let credentials = Credentials::load(&CredentialPlaces::from_environment())?;
-        Ok(Registries::new(settings, credentials)?)
+        Ok(Registries::new(self.trust.settings(), credentials)?)
     }
 
     /// Prints a result: as JSON, or as `text` has it.
