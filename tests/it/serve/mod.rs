@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod ends;
 mod load;
+mod page;
 mod remote;
 
 use std::io::{BufRead as _, BufReader, Write as _};
