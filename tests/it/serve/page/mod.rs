@@ -7,7 +7,7 @@ mod log;
 mod screens;
 mod security;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Service, base, context, id};
 use browser::Browser;
