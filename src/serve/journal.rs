@@ -147,7 +147,8 @@ pub(super) fn cache_use(directory: &Path) -> Option<CacheUse> {
     file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL))).ok()?;
     let mut tail = Vec::new();
     file.take(MAX_TAIL).read_to_end(&mut tail).ok()?;
-    let mut lines = tail.rsplit(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    let mut lines =
+        tail.rsplit(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
     // An attempt that did not come so far must not be told of with the words of the one before.
     lines.find(|line| matches!(&*line.event, "finished" | "started"))?.cache
 }

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
 use super::{accept, builds, status, streams};
-use crate::serve::{Service, page};
 use crate::serve::problem::Problem;
+use crate::serve::{Service, page};
 
 /// The API's description.
 const OPENAPI: &str = include_str!("../openapi.json");

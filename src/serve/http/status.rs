@@ -75,7 +75,8 @@ pub(super) async fn status(
     let revision = *revisions.borrow();
     let grants = Arc::clone(&caller.grants);
     let budget = service.settings.budget;
-    let overview = service.queue.overview(budget, MAX_WAITING, move |project| grants.projects.matches(project));
+    let overview =
+        service.queue.overview(budget, MAX_WAITING, move |project| grants.projects.matches(project));
     let Overview { used, running_count, waiting_count, running, waiting, projects } = overview.await?;
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),

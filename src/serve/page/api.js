@@ -90,15 +90,37 @@ export async function get(path, options) {
   }
 }
 
-/** Waits; ends at once when `signal` says so. */
-export function pause(milliseconds, signal) {
+/** Waits; ends at once when `signal` says so, or the document tells of `event`. */
+export function pause(milliseconds, signal, event) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
+    const done = () => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      if (event) document.removeEventListener(event, done);
       resolve();
-    }, { once: true });
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal?.addEventListener("abort", done);
+    if (event) document.addEventListener(event, done);
   });
+}
+
+/** A signal that also ends what nobody looks at any more; `done` is to be called when it is of no use. */
+export function whileSeen(signal) {
+  const ending = new AbortController();
+  const done = () => {
+    document.removeEventListener("visibilitychange", check);
+    signal.removeEventListener("abort", check);
+  };
+  const check = () => {
+    if (!signal.aborted && !document.hidden) return;
+    done();
+    ending.abort();
+  };
+  document.addEventListener("visibilitychange", check);
+  signal.addEventListener("abort", check);
+  check();
+  return { signal: ending.signal, done };
 }
 
 /** How long to wait after so many failures in a row. */

@@ -214,7 +214,7 @@ export class BuildView {
       fact(build.state === "queued" ? "turn" : ENDS.includes(build.state) ? "took" : "for", this.time),
     ];
     this.#asked.show(build.created_at);
-    if (build.cache) items.push(fact("cache", h("span", { class: "number" }, `${build.cache.hits} of ${count(build.cache.steps, "step", "steps")}`)));
+    if (build.cache?.steps > 0) items.push(fact("cache", h("span", { class: "number" }, `${build.cache.hits} of ${count(build.cache.steps, "step", "steps")}`)));
     if (build.attempts > 1) items.push(fact("attempt", h("span", { class: "number" }, String(build.attempts))));
     if (build.requests > 1) items.push(fact("requests", h("span", { class: "number" }, String(build.requests))));
     if (build.request.tags.length > 1) items.push(fact("also", build.request.tags.slice(1).map(visible).join(", ")));

@@ -3,7 +3,7 @@
 import { Refused, get } from "./api.js";
 import { Keyed, announce, h, setAttribute, setText } from "./dom.js";
 import { duration, running } from "./format.js";
-import { badge, imageName, share, stateOf, stateWord, timeAgo } from "./parts.js";
+import { address, badge, imageName, share, stateOf, stateWord, timeAgo } from "./parts.js";
 import { QueueView } from "./queue.js";
 import { now, onStatus, status } from "./status.js";
 import { visible } from "./text.js";
@@ -167,7 +167,7 @@ export class BuildsView {
     }
     this.message.append(h("p", {}, "There are no builds yet."), h("p", {},
       h("a", { href: "#/new" }, "Start one here"), ", or from a directory with ",
-      h("code", {}, `cooper remote build --remote ${location.origin} -t NAME .`)));
+      h("code", {}, `cooper remote build --remote ${address()} -t NAME .`)));
   }
 
   #make() {
@@ -212,7 +212,7 @@ export class BuildsView {
         };
         tick();
         this.#ticks.set(build.id, tick);
-        const hits = build.cache ? `${build.cache.hits}/${build.cache.steps}` : "";
+        const hits = build.cache?.steps > 0 ? `${build.cache.hits}/${build.cache.steps}` : "";
         if (hits !== shownCache) {
           shownCache = hits;
           cache.replaceChildren(...(hits === "" ? [h("span", { class: "muted" }, "–")] : [

@@ -3,7 +3,7 @@
 import { localCommand, remoteCommand } from "./command.js";
 import { h } from "./dom.js";
 import { bytes, cpus, duration, moment } from "./format.js";
-import { copyButton } from "./parts.js";
+import { address, copyButton } from "./parts.js";
 import { visible } from "./text.js";
 
 /** An address that others have written is a link only if it leads to a web server. */
@@ -78,7 +78,7 @@ export class DetailsView {
     this.element.replaceChildren(...[
       h("section", {}, h("h2", {}, "The same from a command line"),
         code("On your machine", localCommand(request), local),
-        code("Through this service", remoteCommand(request, location.origin), "With its token in COOPER_TOKEN.")),
+        code("Through this service", remoteCommand(request, address()), "With its token in COOPER_TOKEN.")),
       section("Request", [
         ["Names", shown(request.tags)], ["Context", upload ?? shown(request.context)],
         ["Dockerfile", dockerfile === null ? shown(request.dockerfile ?? "Dockerfile") : "with the request, see below"],

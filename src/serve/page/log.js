@@ -215,7 +215,8 @@ export class LogView {
     this.empty.hidden = this.#total > 0;
     setText(this.lines, lineCount > 0 ? count(lineCount, "line", "lines") : "");
     const isAnyOpen = sections.some((section) => section.hasHead && section.isOpen && section.lines.length > 0);
-    setText(this.foldButton, isAnyOpen || lineCount === 0 ? "Fold all" : "Unfold all");
+    setText(this.foldButton, isAnyOpen ? "Fold all" : "Unfold all");
+    this.foldButton.hidden = !sections.some((section) => section.hasHead && section.lines.length > 0);
     const top = Math.floor(this.scroller.scrollTop / this.#row);
     const first = Math.max(0, top - MARGIN);
     const last = Math.min(this.#total, top + Math.ceil(this.scroller.clientHeight / this.#row) + MARGIN);

@@ -6,6 +6,7 @@ import { BuildsView } from "./builds.js";
 import { CreateView } from "./create.js";
 import { areKeysOn, isDialogOpen, showKeys } from "./dialogs.js";
 import { announce, h, setAttribute, setText } from "./dom.js";
+import { icon } from "./parts.js";
 import { onStatus, unwatch, watch } from "./status.js";
 import { visible } from "./text.js";
 import { tokenForm } from "./token.js";
@@ -98,8 +99,12 @@ function theme() {
   return document.documentElement.dataset.theme ?? "system";
 }
 
+const themeText = h("span", {});
+themeButton.append(icon("colours"), themeText);
+
 function showTheme() {
-  setText(themeButton, `Colours: ${theme()}`);
+  setText(themeText, `Colours: ${theme()}`);
+  setAttribute(themeButton, "title", themeText.textContent);
 }
 
 function nextTheme() {

@@ -21,11 +21,17 @@ const DRAWINGS = {
   cached: ["M9 1.75L3.75 9H8l-1 5.25L12.25 7H8z"],
   failed: [RING, "M5.75 5.75l4.5 4.5M10.25 5.75l-4.5 4.5"],
   cancelled: [RING, "M4 4l8 8"],
+  colours: [RING, "M8 1.75v12.5M8 4.75l4-.75M8 8l6-1M8 11l5-1"],
   stopped: [RING, "M4.75 8h6.5"],
 };
 
 export function stateWord(state) {
   return WORDS[state] ?? visible(state);
+}
+
+/** Where the service is, as `cooper remote` wants it. */
+export function address() {
+  return `${location.origin}${location.pathname}`.replace(/\/$/, "");
 }
 
 /** What a record's state is shown as. */

@@ -1,9 +1,12 @@
 // What goes on in the service, kept up to date: one request waits at the service for the next change.
 
-import { Refused, get, lost, patience, pause } from "./api.js";
+import { Refused, get, lost, patience, pause, whileSeen } from "./api.js";
 
 /** At most so often, in milliseconds. */
 const BETWEEN = 700;
+
+/** So often when nobody looks. */
+const UNSEEN = 15_000;
 
 let current = null;
 let skew = 0;
@@ -42,13 +45,11 @@ async function loop(signal) {
   let failures = 0;
   let known = null;
   while (!signal.aborted) {
-    if (document.hidden && known !== null) {
-      await shown(signal);
-      continue;
-    }
-    const query = known === null ? "" : `?wait=25s&after=${known}`;
+    const seen = whileSeen(signal);
+    // A tab that is not seen asks now and then, and keeps no connection: browsers have few of them for one service.
+    const query = known === null || document.hidden ? "" : `?wait=25s&after=${known}`;
     try {
-      const found = await get(`v1/status${query}`, { signal });
+      const found = await get(`v1/status${query}`, { signal: query === "" ? signal : seen.signal });
       if (signal.aborted) return;
       current = found;
       skew = Date.parse(found.now) - Date.now();
@@ -56,26 +57,19 @@ async function loop(signal) {
       known = found.is_stopping ? null : found.revision;
       failures = 0;
       for (const listener of listeners) listener(found);
-      await pause(found.is_stopping ? 1000 : BETWEEN, signal);
+      if (document.hidden) await pause(UNSEEN, signal, "visibilitychange");
+      else await pause(found.is_stopping ? 1000 : BETWEEN, signal);
     } catch (error) {
       if (signal.aborted) return;
+      if (seen.signal.aborted && error.name === "AbortError") continue;
       if (error instanceof Refused && error.status === 401) return;
       // What has come back may be another service.
       known = null;
       lost();
       failures += 1;
       await pause(patience(failures), signal);
+    } finally {
+      seen.done();
     }
   }
-}
-
-function shown(signal) {
-  return new Promise((resolve) => {
-    const done = () => {
-      document.removeEventListener("visibilitychange", done);
-      resolve();
-    };
-    document.addEventListener("visibilitychange", done);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }

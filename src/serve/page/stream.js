@@ -1,6 +1,6 @@
 // What a build says, as server-sent events. `EventSource` cannot send a token, so this reads them itself.
 
-import { Refused, Unreachable, ask, lost, patience, pause } from "./api.js";
+import { Refused, Unreachable, ask, lost, patience, pause, whileSeen } from "./api.js";
 
 /** Takes a stream apart: pieces of text in, `{event, data}` out. */
 class Frames {
@@ -46,9 +46,12 @@ export async function follow(id, { signal, take, restart }) {
   let frames = new Frames();
   let failures = 0;
   while (!signal.aborted) {
+    // Browsers have few connections for one service: a tab that is not seen needs none.
+    while (document.hidden && !signal.aborted) await pause(60_000, signal, "visibilitychange");
+    const seen = whileSeen(signal);
     const before = frames.last;
     try {
-      const ended = await once(id, frames, signal, take);
+      const ended = await once(id, frames, seen.signal, take);
       if (ended) return ended;
     } catch (error) {
       if (signal.aborted) return null;
@@ -56,12 +59,14 @@ export async function follow(id, { signal, take, restart }) {
         if (error.kind !== "bad-event-id") throw error;
         frames = new Frames();
         restart();
-      } else if (!(error instanceof Unreachable)) throw error;
-      lost();
+      } else if (error instanceof Unreachable && !seen.signal.aborted) lost();
+      else if (!seen.signal.aborted) throw error;
+    } finally {
+      seen.done();
     }
     failures = frames.last === before ? failures + 1 : 0;
     frames.reset();
-    await pause(patience(failures), signal);
+    if (!document.hidden) await pause(patience(failures), signal);
   }
   return null;
 }

@@ -56,8 +56,18 @@ fn every_event_is_as_the_schema_says() {
     let trace = build.beside("trace");
     let build = build.args(["--trace".to_owned(), trace.display().to_string()]);
     let first = events(&build);
-    let every =
-        ["begun", "ended", "explained", "finished", "image", "note", "output", "progress", "started", "warning"];
+    let every = [
+        "begun",
+        "ended",
+        "explained",
+        "finished",
+        "image",
+        "note",
+        "output",
+        "progress",
+        "started",
+        "warning",
+    ];
     assert_eq!(kinds(&first), every);
     let finished = first.last().unwrap();
     let digest = cooper::layer::Digest::of(registry.manifest("team/app", "1").unwrap()).to_string();

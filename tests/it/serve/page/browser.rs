@@ -47,7 +47,13 @@ impl Browser {
         // no sandbox.
         let mut process = Command::new("sh")
             .args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", "sh", "chromium"])
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+            ])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .arg("--remote-debugging-pipe")
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -94,7 +100,9 @@ impl Browser {
         }
         self.to.write_all(format!("{message}\0").as_bytes()).unwrap();
         let answer = answered.recv_timeout(PATIENCE);
-        let answer = answer.unwrap_or_else(|_| panic!("chromium does not answer {method}; is it installed (tests/tools/packages.sh)?"));
+        let answer = answer.unwrap_or_else(|_| {
+            panic!("chromium does not answer {method}; is it installed (tests/tools/packages.sh)?")
+        });
         match answer.get("error") {
             None => Ok(answer["result"].clone()),
             Some(error) => Err(error.to_string()),
@@ -130,7 +138,11 @@ impl Browser {
             if Instant::now() > deadline {
                 let text = self.eval("document.body.innerText");
                 self.screenshot("timeout");
-                panic!("never true: {script}\n{value:?}\n{}\n{:?}", text.as_str().unwrap_or_default(), self.faults());
+                panic!(
+                    "never true: {script}\n{value:?}\n{}\n{:?}",
+                    text.as_str().unwrap_or_default(),
+                    self.faults()
+                );
             }
             std::thread::sleep(Duration::from_millis(30));
         }
@@ -145,7 +157,9 @@ impl Browser {
     #[track_caller]
     pub(super) fn go(&mut self, url: &str) {
         self.call("Page.navigate", &json!({"url": url}));
-        self.until("document.readyState === 'complete' && document.querySelector('main').childElementCount > 0");
+        self.until(
+            "document.readyState === 'complete' && document.querySelector('main').childElementCount > 0",
+        );
     }
 
     /// Leaves the page, so that the same address loads it anew.
@@ -232,7 +246,8 @@ impl Browser {
     pub(super) fn screenshot(&mut self, name: &str) -> PathBuf {
         use base64::Engine as _;
         let answer = self.call("Page.captureScreenshot", &json!({"format": "png"}));
-        let bytes = base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let directory = target.join("screenshots");
         std::fs::create_dir_all(&directory).unwrap();
@@ -270,7 +285,10 @@ impl Browser {
         assert_eq!(self.eval("window.hacked"), json!(false));
         assert_eq!(self.faults(), Vec::<String>::new());
         let is_own = |url: &String| {
-            url.starts_with(origin) || url.starts_with("data:") || url.starts_with("blob:") || url == "about:blank"
+            url.starts_with(origin)
+                || url.starts_with("data:")
+                || url.starts_with("blob:")
+                || url == "about:blank"
         };
         let foreign: Vec<String> = self.requests().into_iter().filter(|url| !is_own(url)).collect();
         assert_eq!(foreign, Vec::<String>::new());

@@ -31,7 +31,9 @@ fn a_build_is_started_watched_cancelled_and_rebuilt() {
     // The log grows while it is looked at, and is followed.
     stage.browser.see("line 3");
     stage.browser.until("document.querySelector('.badge').textContent === 'Running'");
-    stage.browser.until("[...document.querySelectorAll('.log-text')].some((one) => one.textContent === 'line 9')");
+    stage
+        .browser
+        .until("[...document.querySelectorAll('.log-text')].some((one) => one.textContent === 'line 9')");
     stage.browser.screenshot("build-running");
 
     // The list shows it as well, and the queue what it takes.
@@ -71,7 +73,8 @@ fn what_was_built_is_shown_with_its_steps_and_layers() {
     let steps = "RUN echo one > /one; echo said\nRUN head -c 300000 /dev/urandom > /two\n";
     let mut request = stage.request("shown:1", steps);
     stage.built(&request);
-    request["dockerfile_text"] = format!("{}RUN echo three\n", request["dockerfile_text"].as_str().unwrap()).into();
+    request["dockerfile_text"] =
+        format!("{}RUN echo three\n", request["dockerfile_text"].as_str().unwrap()).into();
     request["labels"] = serde_json::json!({"title": "it's"});
     let build = stage.built(&request);
     let record = stage.service.show(&build);
@@ -89,7 +92,9 @@ fn what_was_built_is_shown_with_its_steps_and_layers() {
     stage.browser.screenshot("timeline");
     // A step of the timeline leads to its place in the log.
     stage.browser.eval("[...document.querySelectorAll('.timeline .link')].find((one) => one.textContent.includes('three')).click()");
-    stage.browser.until("document.activeElement.closest('.log-head')?.textContent.includes('RUN echo three')");
+    stage
+        .browser
+        .until("document.activeElement.closest('.log-head')?.textContent.includes('RUN echo three')");
     stage.browser.press("3");
     stage.browser.see("linux/");
     let first = stage.browser.eval("document.querySelector('.layers tbody tr').textContent");
@@ -162,12 +167,18 @@ fn builds_are_filtered_and_paged() {
     stage.browser.until("document.querySelectorAll('.builds tbody tr').length === 50");
     stage.browser.click("#older");
     stage.browser.until("document.querySelectorAll('.builds tbody tr').length === 3");
-    stage.browser.until("document.querySelector('.builds tbody tr:last-child').textContent.includes('many:0')");
-    stage.browser.eval("(() => { const one = document.getElementById('filter-project'); one.value = 'first';
-        one.dispatchEvent(new Event('change')); })()");
+    stage
+        .browser
+        .until("document.querySelector('.builds tbody tr:last-child').textContent.includes('many:0')");
+    stage.browser.eval(
+        "(() => { const one = document.getElementById('filter-project'); one.value = 'first';
+        one.dispatchEvent(new Event('change')); })()",
+    );
     stage.browser.until("document.querySelectorAll('.builds tbody tr').length === 1");
-    stage.browser.eval("(() => { const one = document.getElementById('filter-state'); one.value = 'failed';
-        one.dispatchEvent(new Event('change')); })()");
+    stage.browser.eval(
+        "(() => { const one = document.getElementById('filter-state'); one.value = 'failed';
+        one.dispatchEvent(new Event('change')); })()",
+    );
     stage.browser.see("No builds are like that");
     let origin = stage.origin();
     stage.browser.is_sound(&origin);

@@ -8,7 +8,8 @@ use super::{SLOW, Stage};
 #[track_caller]
 fn reach(stage: &mut Stage, key: &str, selector: &str) {
     for _ in 0..60 {
-        if stage.browser.eval(&format!("document.activeElement.matches({})", json!(selector))) == json!(true) {
+        if stage.browser.eval(&format!("document.activeElement.matches({})", json!(selector))) == json!(true)
+        {
             let outline = stage.browser.eval(
                 "(() => { const one = document.activeElement;
                    return [one, ...['::before', '::after']].some((of) => {
@@ -64,7 +65,9 @@ fn everything_can_be_done_by_keys() {
     stage.browser.until("document.activeElement.matches('.log-head button[aria-expanded=true]')");
     reach(&mut stage, "Shift+Tab", "[role=tab][aria-selected=true]");
     stage.browser.press("ArrowRight");
-    stage.browser.until("document.activeElement.id === 'tab-timeline' && !document.getElementById('panel-timeline').hidden");
+    stage.browser.until(
+        "document.activeElement.id === 'tab-timeline' && !document.getElementById('panel-timeline').hidden",
+    );
 
     stage.browser.press("c");
     stage.browser.see("will not be pushed");

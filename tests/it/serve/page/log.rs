@@ -12,11 +12,15 @@ const LINES: usize = 100_000;
 #[test]
 fn a_hundred_thousand_lines_stay_quick() {
     let mut stage = Stage::new();
-    let step = format!("RUN i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line $i of a long log\"; done\nRUN echo last\n");
+    let step = format!(
+        "RUN i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line $i of a long log\"; done\nRUN echo last\n"
+    );
     let build = stage.built(&stage.request("long:1", &step));
     let began = Instant::now();
     stage.go(&format!("#/builds/{build}"));
-    stage.browser.until(&format!("document.querySelector('.log-count').textContent === '{} lines'", "100,002"));
+    stage
+        .browser
+        .until(&format!("document.querySelector('.log-count').textContent === '{} lines'", "100,002"));
     stage.browser.until("document.querySelector('.badge')?.textContent === 'Succeeded'");
     let loaded = began.elapsed();
     let rows = stage.browser.eval("document.querySelectorAll('.log-rows > *').length");
@@ -33,7 +37,9 @@ fn a_hundred_thousand_lines_stay_quick() {
            return times.sort((one, other) => one - other)[9]; })()",
     );
     stage.browser.eval("document.querySelector('.log-scroll').scrollTop = 1_000_000");
-    stage.browser.until("[...document.querySelectorAll('.log-text')].some((one) => /^line 5\\d{4} of/.test(one.textContent))");
+    stage.browser.until(
+        "[...document.querySelectorAll('.log-text')].some((one) => /^line 5\\d{4} of/.test(one.textContent))",
+    );
     stage.browser.until("!document.querySelector('.log-pinned').hidden");
     stage.browser.screenshot("log-long");
     stage.browser.press("/");
@@ -43,14 +49,19 @@ fn a_hundred_thousand_lines_stay_quick() {
     let searched = began.elapsed();
     stage.browser.press("Enter");
     stage.browser.until("document.querySelector('.hits').textContent === '2 of 1,111'");
-    stage.browser.until("document.querySelector('mark.current')?.closest('.log-text').textContent.startsWith('line 770 ')");
+    stage.browser.until(
+        "document.querySelector('mark.current')?.closest('.log-text').textContent.startsWith('line 770 ')",
+    );
     stage.browser.press("Shift+Enter");
     stage.browser.press("Shift+Enter");
     stage.browser.until("document.querySelector('.hits').textContent === '1,111 of 1,111'");
     stage.browser.screenshot("log-search");
     println!("{LINES} lines: shown after {loaded:?}, drawn in {drawn} ms (median), searched in {searched:?}");
     assert!(drawn.as_f64().unwrap() < 250.0, "{drawn} ms");
-    assert!(loaded < Duration::from_secs(30) && searched < Duration::from_secs(10), "{loaded:?} {searched:?}");
+    assert!(
+        loaded < Duration::from_secs(30) && searched < Duration::from_secs(10),
+        "{loaded:?} {searched:?}"
+    );
     let origin = stage.origin();
     stage.browser.is_sound(&origin);
 }
@@ -63,7 +74,9 @@ fn colours_are_shown_and_nothing_else_is_obeyed() {
     let build = stage.built(&stage.request("colours:1", step));
     stage.go(&format!("#/builds/{build}"));
     stage.browser.see("100%");
-    let texts = stage.browser.eval("[...document.querySelectorAll('.log-number + .log-text')].map((one) => one.textContent)");
+    let texts = stage
+        .browser
+        .eval("[...document.querySelectorAll('.log-number + .log-text')].map((one) => one.textContent)");
     assert_eq!(texts, json!(["red plain orangetrue", "still", "cleared", "100%"]));
     let looks = stage.browser.eval(
         "[...document.querySelectorAll('.log-number + .log-text > *')].map((one) =>
@@ -85,7 +98,9 @@ fn following_stops_when_somebody_looks_at_what_was() {
     let build = stage.begun(&stage.request("follow:1", quick));
     stage.go(&format!("#/builds/{build}"));
     let follow = "document.querySelector('button[aria-keyshortcuts=f]').getAttribute('aria-pressed')";
-    stage.browser.until("[...document.querySelectorAll('.log-text')].some((one) => one.textContent === 'line 5')");
+    stage
+        .browser
+        .until("[...document.querySelectorAll('.log-text')].some((one) => one.textContent === 'line 5')");
     let is_at_end = "(() => { const one = document.querySelector('.log-scroll');
         return one.scrollHeight - one.scrollTop - one.clientHeight < 30; })()";
     stage.browser.until(is_at_end);

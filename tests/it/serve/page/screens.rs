@@ -11,8 +11,12 @@ const DESK: (u32, u32) = (1280, 860);
 /// What is to be looked at: its name and its place.
 fn screens(stage: &mut Stage) -> Vec<(&'static str, String)> {
     let long = "a-name-that-is-as-long-as-anybody-would-ever-want-one-to-be/and-then-some/more";
-    let mut fine = stage.request(&format!("{long}:and-a-tag-that-goes-on-for-quite-a-while"), "RUN echo fine; echo more\nRUN head -c 900000 /dev/urandom > /big\n");
-    fine["reason"] = json!("because of a reason that does not fit into one line of a phone's window, or of two");
+    let mut fine = stage.request(
+        &format!("{long}:and-a-tag-that-goes-on-for-quite-a-while"),
+        "RUN echo fine; echo more\nRUN head -c 900000 /dev/urandom > /big\n",
+    );
+    fine["reason"] =
+        json!("because of a reason that does not fit into one line of a phone's window, or of two");
     fine["project"] = json!("a-project-with-a-long-name/of-two-parts");
     fine["build_args"]["LONG"] = json!("x".repeat(200));
     let fine = stage.built(&fine);
@@ -86,7 +90,8 @@ const SEMANTICS: &str = "(() => {
         level = own;
     }
     for (const one of document.querySelectorAll('button, select, input')) {
-        const box = one.getBoundingClientRect();
+        // What is in a label is as large as that.
+        const box = (one.closest('label') ?? one).getBoundingClientRect();
         const isSmall = box.height < 20 || box.width < 12;
         if (one.checkVisibility() && isSmall) wrong.push(`too small: ${one.outerHTML.slice(0, 80)}`);
     }
