@@ -123,7 +123,8 @@ export class BuildView {
     try {
       this.#show(await get(`v1/builds/${this.#id}`, { signal: this.#signal }));
     } catch (error) {
-      if (error instanceof Refused && error.status !== 401) this.#fail(error.message);
+      if (error instanceof Refused && error.status === 404) this.#missing(error.message);
+      else if (error instanceof Refused && error.status !== 401) this.#fail(error.message);
     } finally {
       this.#isAsking = false;
     }
@@ -156,7 +157,7 @@ export class BuildView {
         if (!(error instanceof Refused)) throw error;
         if (error.status === 401) return;
         if (error.status === 404) {
-          this.log.close();
+          this.#missing(error.message);
           return;
         }
         this.#fail(error.message);
@@ -169,6 +170,11 @@ export class BuildView {
     this.#model.reset();
     this.log.reset();
     this.#draw();
+  }
+
+  #missing(text) {
+    this.element.replaceChildren(h("div", { class: "notice" }, h("h1", {}, "No such build"),
+      h("p", {}, `${text}, or it is not this token's to see.`), h("p", {}, h("a", { href: "#/" }, "Show all builds"))));
   }
 
   #fail(text) {
@@ -193,6 +199,8 @@ export class BuildView {
     this.#showRelations(build);
     this.#showError(build);
     this.#showActions(build);
+    if (build.state === "queued") this.log.explain("It waits for its turn.");
+    else if (build.state === "running") this.log.explain("Nothing was said yet.");
     this.#draw();
   }
 
@@ -231,8 +239,8 @@ export class BuildView {
     this.digest.dataset.digest = digest;
     const images = [...new Set(build.result.images.map((name) => `${name.replace(/:[^:/]*$/, "")}@${digest}`))];
     this.digest.replaceChildren(h("span", { class: "muted" }, "Digest "), h("code", { id: "digest" }, visible(digest)), " ",
-      copyButton("the digest", digest), images.length > 0 ? copyButton("the image with its digest", images[0]) : "");
-    if (images.length > 0) setText(this.digest.lastChild, "Copy image@digest");
+      copyButton("the digest", digest),
+      images.length > 0 ? copyButton("the image with its digest", images[0], "Copy image@digest") : "");
   }
 
   #showRelations(build) {

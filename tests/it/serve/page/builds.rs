@@ -112,6 +112,18 @@ fn what_was_built_is_shown_with_its_steps_and_layers() {
     let command = stage.browser.eval("document.querySelector('.command pre').textContent");
     assert!(command.as_str().unwrap().contains("--label 'title=it'\\''s'"), "{command}");
     stage.browser.screenshot("details");
+    // The log can be kept.
+    let directory = tempfile::tempdir().unwrap();
+    stage.browser.download_to(directory.path());
+    stage.browser.eval(
+        "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Save log').click()",
+    );
+    let saved = directory.path().join(format!("{build}.log"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !std::fs::read_to_string(&saved).unwrap_or_default().contains("| three") {
+        assert!(std::time::Instant::now() < deadline, "{:?} is not saved", saved);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     // A failed one shows its error as the build has printed it.
     let failed = stage.built(&stage.request("failed:1", "RUN echo so; exit 7\n"));
     stage.go(&format!("#/builds/{failed}"));
