@@ -98,7 +98,7 @@ export class DetailsView {
       section("Deployments", (build.deployments ?? []).map((one) => [visible(one.target), shown([one.state, one.message].filter((text) => text).join(": "))])),
       section("Told", [["Addresses", shown(build.notify)], ["Deliveries", shown(build.deliveries)]]),
       section("More", others),
-      dockerfile === null ? null : h("section", {}, h("h2", {}, "Dockerfile"), code("Dockerfile", dockerfile)),
+      dockerfile === null ? null : h("section", {}, h("h2", {}, "Dockerfile"), code("As it came with the request", dockerfile)),
     ].filter((part) => part));
   }
 }
