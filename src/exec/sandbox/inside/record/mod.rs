@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! chown …               the owner is recorded with the file, see [`crate::rootfs::owner`]
+//! chmod …               refused to whoever is neither root nor the owner; modes themselves are true
 //! stat …                what is recorded is told
 //! mknod of a device     a file that stands for it
 //! mkdir, open(O_CREAT)… what somebody else than root makes is theirs, and made only where they may
@@ -207,6 +208,9 @@ impl Recorder {
         let (user, group) = (low(arguments[0]), low(arguments[1]));
         match call.number {
             libc::SYS_fchownat | libc::SYS_fchown => files::chown(caller, &self.who(call), call),
+            libc::SYS_fchmodat | libc::SYS_fchmod | filter::FCHMODAT2 => {
+                files::chmod(caller, &self.who(call), call)
+            }
             libc::SYS_newfstatat | libc::SYS_fstat | libc::SYS_statx => {
                 files::stat(caller, call, || sys::still_waits(&self.listener, call.id))
             }
@@ -370,6 +374,7 @@ fn newer(call: &Notification) -> Option<Notification> {
     let (number, arguments) = match call.number {
         libc::SYS_chown => (libc::SYS_fchownat, [here, first, second, third, 0, 0]),
         libc::SYS_lchown => (libc::SYS_fchownat, [here, first, second, third, stay, 0]),
+        libc::SYS_chmod => (libc::SYS_fchmodat, [here, first, second, 0, 0, 0]),
         libc::SYS_mknod => (libc::SYS_mknodat, [here, first, second, third, 0, 0]),
         libc::SYS_mkdir => (libc::SYS_mkdirat, [here, first, second, 0, 0, 0]),
         libc::SYS_symlink => (libc::SYS_symlinkat, [first, here, second, 0, 0, 0]),
