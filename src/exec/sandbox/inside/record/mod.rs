@@ -148,6 +148,8 @@ pub(super) struct Recorder {
     listener: OwnedFd,
     /// The mount namespace that this process came from, and goes back to.
     home: OwnedFd,
+    /// The working directory that it had there.
+    directory: OwnedFd,
     /// The pod's `/proc`, which is also this process's working directory.
     proc: OwnedFd,
     people: People,
@@ -172,9 +174,10 @@ impl Recorder {
         let identity: Identity = wire::receive(channel)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let home = rustix::fs::openat(&proc, "self/ns/mnt", flags, Mode::empty())?;
+        let directory = beneath::open_directory(CWD, Path::new("."))?;
         rustix::thread::move_into_thread_name_spaces(process, ThreadNameSpaceType::MOUNT)?;
         rustix::process::fchdir(&proc)?;
-        Ok(Self { listener, home, proc, people: People::new(Who::of(&identity)) })
+        Ok(Self { listener, home, directory, proc, people: People::new(Who::of(&identity)) })
     }
 
     /// Answers the next call.
@@ -333,8 +336,9 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // If this fails, so does removing what was made to be mounted on, which says so.
+        // If this fails, so does removing what was made to be mounted on, or finding what has changed, which says so.
         let _ = rustix::thread::move_into_thread_name_spaces(self.home.as_fd(), ThreadNameSpaceType::MOUNT);
+        let _ = rustix::process::fchdir(&self.directory);
     }
 }
 
