@@ -226,6 +226,7 @@ export class BuildView {
     if (build.attempts > 1) items.push(fact("attempt", h("span", { class: "number" }, String(build.attempts))));
     if (build.requests > 1) items.push(fact("requests", h("span", { class: "number" }, String(build.requests))));
     if (build.request.tags.length > 1) items.push(fact("also", build.request.tags.slice(1).map(visible).join(", ")));
+    if (build.cluster) items.push(fact("cluster", h("bdi", {}, visible(build.cluster))));
     const reason = why(build);
     if (reason) items.push(fact("why", h("bdi", {}, reason)));
     this.facts.replaceChildren(...items);
