@@ -150,7 +150,6 @@ export class BuildView {
         this.#model.close();
         this.log.close();
         this.#show(build);
-        // The stream's last record was made before somebody asked for a token; the position in the queue is of no use now.
         return;
       } catch (error) {
         if (this.#signal.aborted) return;

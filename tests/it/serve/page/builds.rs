@@ -121,7 +121,7 @@ fn what_was_built_is_shown_with_its_steps_and_layers() {
     let saved = directory.path().join(format!("{build}.log"));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !std::fs::read_to_string(&saved).unwrap_or_default().contains("| three") {
-        assert!(std::time::Instant::now() < deadline, "{:?} is not saved", saved);
+        assert!(std::time::Instant::now() < deadline, "{saved:?} is not saved");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     // A failed one shows its error as the build has printed it.

@@ -54,7 +54,7 @@ fn builds_are_started_from_git_and_from_archives() {
     browser.click("input[value=archive]");
     let directory = tempfile::tempdir().unwrap();
     let archive = directory.path().join("context.tar");
-    let files = context(&[("Dockerfile", b"FROM scratch\nCOPY . /\n"), ("a", &[7; 300_000])]);
+    let files = context(&[("Dockerfile", b"FROM scratch\nCOPY . /\n"), ("a", &vec![7; 300_000])]);
     std::fs::write(&archive, &files).unwrap();
     browser.choose("#archive", &archive);
     browser.click("#tags");
