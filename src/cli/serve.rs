@@ -71,6 +71,8 @@ pub(super) struct ServeArguments {
     /// Login for a git server, in a file with USER:TOKEN or a token
     #[arg(long = "git-login", value_name = "HOST=FILE", value_parser = git_login)]
     git_logins: Vec<(String, PathBuf)>,
+    #[command(flatten, next_help_heading = "Cluster")]
+    place: super::submit::PlaceArguments,
     /// How RUN is confined: auto, overlay, userns, in-place or chroot
     #[arg(long, value_name = "ISOLATION")]
     isolation: Option<String>,
@@ -219,6 +221,7 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, String> {
             .iter()
             .map(|(host, path)| Ok((host.clone(), absolute(path)?)))
             .collect::<Result<_, String>>()?,
+        cluster: arguments.place.place(),
         build_arguments,
         keep_builds: arguments.keep_builds,
         keep_uploads: arguments.keep_uploads,

@@ -29,7 +29,7 @@ pub use follow::{Follow, JobResult, Line};
 pub use jobs::{JobState, JobSummary, list, prune};
 pub use manifest::{BUILD_CONTAINER, MANAGED_BY, Objects, context_annotation};
 pub use print::{Format, print};
-pub use rollout::{ParseRolloutError, Rollout};
+pub use rollout::{ParseRolloutError, Rollout, Workload};
 pub use security::{ParsePodSecurityError, PodSecurity};
 pub use submission::{
     ContextFile, FILES, Limits, ParseSubmissionError, SECRETS, Store, Submission, Toleration, random_suffix,

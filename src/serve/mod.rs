@@ -11,6 +11,8 @@
 
 mod access;
 mod build;
+mod deploy;
+mod deploying;
 mod http;
 mod hub;
 mod journal;
@@ -40,6 +42,8 @@ use tokio::sync::{Notify, watch};
 pub use access::TokensError;
 use access::{Access, TokenFile};
 pub use build::{Build, BuildId, Built, Moment, Need, State, Upload};
+use deploy::Deployer;
+pub use deploy::{Deployment, DeploymentState};
 use hub::Hub;
 use logins::Logins;
 use memory::Groups;
@@ -51,6 +55,7 @@ pub use request::{Context, GitContext, Request};
 use runner::Stops;
 pub(crate) use worker::prepare as prepare_worker;
 
+use crate::kube::Place;
 use crate::registry::Reach;
 
 /// What the service is started with.
@@ -84,6 +89,8 @@ pub struct Settings {
     pub reach: Reach,
     /// Logins for git servers: host and file.
     pub git_logins: Vec<(String, PathBuf)>,
+    /// The cluster that images are deployed to.
+    pub cluster: Place,
     /// Arguments of `cooper build` for all builds.
     pub build_arguments: Vec<String>,
     /// How long ended builds are kept.
@@ -150,6 +157,7 @@ struct Service {
     hub: Hub,
     stops: Stops,
     logins: Logins,
+    deployer: Deployer,
     groups: Option<Groups>,
     metrics: Metrics,
     /// Something may begin.
@@ -192,6 +200,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         hub: Hub::default(),
         stops: Stops::default(),
         logins: Logins::new(settings.git_logins.iter().cloned()),
+        deployer: Deployer::find(&settings.cluster).await,
         groups,
         metrics: Metrics::new(settings.budget),
         wake: Notify::new(),

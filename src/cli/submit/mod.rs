@@ -79,7 +79,7 @@ pub(super) struct SubmitArguments {
     /// What the namespace admits: privileged, baseline or restricted [default: what its label says]
     #[arg(long, value_name = "LEVEL", help_heading = JOB)]
     pod_security: Option<PodSecurity>,
-    /// Container to give the image to when it is built: deployment/NAME=CONTAINER; repeatable
+    /// Container to give the image to when it is built: [NAMESPACE/]deployment/NAME=CONTAINER; repeatable
     #[arg(long = "set-image", value_name = "CONTAINER", conflicts_with = "detach", help_heading = JOB)]
     rollouts: Vec<Rollout>,
     /// Print the Job's name and do not wait for it

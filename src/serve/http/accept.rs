@@ -205,6 +205,7 @@ async fn check(service: &Service, caller: &Caller, request: &Request) -> Result<
     }
     need(service, request)?;
     timeout(service, caller, request)?;
+    service.deployer.check(request, grants).await?;
     if let Some(Source::Git(git)) = &source {
         let port = git.url.port.unwrap_or(443);
         check_reach(&service.settings.reach, git.url.host.clone(), port).await?;

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::table::{Keys, insert, one, several, update};
 use super::{Queue, QueueError, look};
 use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, State, Upload};
+use crate::serve::deploy::Deployment;
 use crate::serve::order;
 use crate::serve::request::Request;
 
@@ -76,6 +77,21 @@ impl Queue {
         self.change(id, move |build| build.end(ending, Moment::now())).await
     }
 
+    /// Notes how deploying a build gets on. `None` if it has ended.
+    pub(crate) async fn deploying(
+        &self,
+        id: BuildId,
+        built: Built,
+        deployments: Vec<Deployment>,
+    ) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.result = Some(built);
+            build.deployments = deployments;
+            true
+        })
+        .await
+    }
+
     /// Puts a running build back into the queue, or ends it if it was begun often enough.
     pub(crate) async fn interrupt(&self, id: BuildId, why: String) -> Result<Option<Build>, QueueError> {
         self.change(id, move |build| {
@@ -121,10 +137,13 @@ impl Queue {
             let mut recovered = Recovered::default();
             for (_, mut build) in several(transaction, "WHERE state = 'running' ORDER BY number", [])? {
                 match result(&build.id) {
-                    Some(built) => {
+                    Some(built) if build.request.set_image.is_empty() => {
                         build.end(Ending::Succeeded(built), Moment::now());
                     }
-                    None => build.interrupt("the service was stopped while it was running", Moment::now()),
+                    found => {
+                        build.result = found.or(build.result);
+                        build.interrupt("the service was stopped while it was running", Moment::now());
+                    }
                 }
                 update(transaction, &build)?;
                 if build.state.is_end() {
@@ -225,6 +244,7 @@ fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, Queue
         superseded_by: None,
         is_cancelling: false,
         result: None,
+        deployments: Vec::new(),
         error: None,
         exit_code: None,
     };

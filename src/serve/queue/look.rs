@@ -108,7 +108,7 @@ impl Queue {
 pub(super) fn running(transaction: &Transaction<'_>) -> Result<Vec<Under>, QueueError> {
     let running = several(transaction, "WHERE state = 'running'", [])?;
     let under = running.into_iter().map(|(_, build)| Under {
-        need: build.need,
+        need: build.present_need(),
         since: build.started_at.unwrap_or(build.created_at),
         project: build.project,
     });
@@ -124,7 +124,7 @@ pub(super) fn waiting(
         number: *number,
         project: build.project.clone(),
         priority: build.priority,
-        need: build.need,
+        need: build.present_need(),
     });
     Ok((waiting.collect(), builds))
 }

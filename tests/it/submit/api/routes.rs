@@ -18,13 +18,15 @@ pub(super) struct Kind {
     pub(super) singular: &'static str,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 8] = [
     Kind { group: "", version: "v1", plural: "configmaps", singular: "ConfigMap" },
     Kind { group: "", version: "v1", plural: "secrets", singular: "Secret" },
     Kind { group: "", version: "v1", plural: "pods", singular: "Pod" },
     Kind { group: "", version: "v1", plural: "events", singular: "Event" },
     Kind { group: "batch", version: "v1", plural: "jobs", singular: "Job" },
     Kind { group: "apps", version: "v1", plural: "deployments", singular: "Deployment" },
+    Kind { group: "apps", version: "v1", plural: "statefulsets", singular: "StatefulSet" },
+    Kind { group: "apps", version: "v1", plural: "daemonsets", singular: "DaemonSet" },
 ];
 
 /// What is asked for.
@@ -224,12 +226,12 @@ fn delete(shared: &Shared, request: &Request, kind: &Kind, name: &str) -> Result
     Ok(Answer::ok(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})))
 }
 
-/// A strategic merge of the containers of a Deployment.
+/// A strategic merge of the containers of a Deployment and its like.
 fn patch(shared: &Shared, request: &Request, kind: &Kind, name: &str) -> Result<Answer, Answer> {
     find(shared, kind, name)?;
     let content_type = request.headers.get("content-type").map(String::as_str);
-    if content_type != Some("application/strategic-merge-patch+json") || kind.plural != "deployments" {
-        return Err(Answer::failure(415, "UnsupportedMediaType", "only strategic merges of Deployments"));
+    if content_type != Some("application/strategic-merge-patch+json") || kind.group != "apps" {
+        return Err(Answer::failure(415, "UnsupportedMediaType", "only strategic merges of workloads"));
     }
     let patch: Value = serde_json::from_slice(&request.body).unwrap();
     let patched = shared.state().change(kind.plural, name, |object| {
