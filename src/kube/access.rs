@@ -49,6 +49,11 @@ impl Permissions {
         Self::default().allow("apps", workload.plural(), verbs).allow("", "pods", &["list"])
     }
 
+    /// To keep what is known of builds in their Jobs.
+    pub fn to_keep_records() -> Self {
+        Self::default().allow("batch", "jobs", &["get", "list", "watch", "patch"])
+    }
+
     /// To list Jobs.
     pub fn to_list() -> Self {
         Self::default().allow("batch", "jobs", &["list"])

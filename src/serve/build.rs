@@ -244,6 +244,9 @@ pub struct Build {
     /// Who gets the image, and how that goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deployments: Vec<Deployment>,
+    /// What the cluster said last of its Job, when builds are Jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Why it failed, or was cancelled.
     pub error: Option<String>,
     /// What its worker ended with.

@@ -254,16 +254,16 @@ impl Request {
             .collect()
     }
 
-    /// The arguments of `cooper build`, the context aside. Nothing in a value is taken for an option.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// The arguments of `cooper build`, the context aside; a Dockerfile that came with the request is at `dockerfile`.
+    /// Nothing in a value is taken for an option.
+    pub(super) fn arguments(&self, dockerfile: &str) -> Vec<String> {
         let mut arguments = vec!["--push".to_owned()];
         let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         for tag in &self.tags {
             add("tag", &tag.to_string());
         }
         if self.dockerfile_text.is_some() {
-            // In the directory that the worker runs in.
-            add("file", "Dockerfile");
+            add("file", dockerfile);
         } else if let Some(path) = &self.dockerfile {
             add("file", path);
         }
@@ -445,7 +445,7 @@ mod tests {
         );
         assert!(matches!(request.validate(), Ok(Some(Source::Git(_)))));
         assert_eq!(
-            request.arguments(),
+            request.arguments("Dockerfile"),
             [
                 "--push",
                 "--tag=docker.io/r/a:1",

@@ -282,7 +282,8 @@ fn arguments(service: &Service, build: &Build, directory: &Path) -> Vec<String> 
         format!("--source-reach={}", settings.reach),
     ];
     arguments.extend(settings.build_arguments.iter().cloned());
-    arguments.extend(build.request.arguments());
+    // In the directory that the worker runs in.
+    arguments.extend(build.request.arguments("Dockerfile"));
     arguments.push("--".to_owned());
     arguments.push(match &build.request.context {
         None => "-".to_owned(),

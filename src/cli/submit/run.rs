@@ -161,7 +161,7 @@ async fn submit(arguments: &SubmitArguments, mut prepared: Prepared) -> Result<(
     for rollout in &arguments.rollouts {
         rollout.find(&cluster).await?;
     }
-    if arguments.pod_security.is_none() {
+    if arguments.job.pod_security.is_none() {
         submission.security = admitted(&cluster, &screen).await?;
     }
     let objects = Objects::new(submission);

@@ -34,6 +34,8 @@ fn submission() -> Submission {
         service_account: None,
         queue: None,
         security: PodSecurity::Privileged,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
     }
 }
 

@@ -151,7 +151,7 @@ fn deploying_is_cancelled_and_takes_its_time_from_the_build() {
 #[test]
 fn deploying_goes_on_with_the_next_service() {
     let api = cluster();
-    let mut service = service(&api, &["--grace", "100ms"]);
+    let mut service = service(&api, &["--grace", "1s"]);
     let build = id(&service.build(&request(&service, &["deployment/web=app"]), "").ok());
     let before = wait_for_deploying(&service, &build);
     // In good order it costs nothing; a kill costs one of two attempts.
