@@ -55,12 +55,11 @@ async fn place(service: &Arc<Service>, fleet: &Fleet, asked: Asked) -> Result<Ac
     for _ in 0..ATTEMPTS {
         let same = kube::find(&fleet.cluster, &selector).await.map_err(|error| problem(&error))?;
         if is_joinable && let Some(job) = under_way(&same) {
-            if let Some(build) = join(fleet, job).await.map_err(|error| problem(&error))? {
-                discard(fleet, made).await;
-                see(service, fleet, job.clone()).await?;
-                return Ok(Accepted { build, is_joined: true, superseded: Vec::new() });
-            }
-            continue;
+            let joined = join(fleet, job.clone()).await.map_err(|error| problem(&error))?;
+            let Some((job, build)) = joined else { continue };
+            discard(fleet, made).await;
+            see(service, fleet, job).await?;
+            return Ok(Accepted { build, is_joined: true, superseded: Vec::new() });
         }
         if made.is_none() {
             check_room(service, &asked).await?;
@@ -106,14 +105,20 @@ fn under_way(jobs: &[Job]) -> Option<&Job> {
     jobs.iter().find(|job| record::read(job).is_some_and(|build| !build.state.is_end()))
 }
 
-/// Counts one more request; `None` if the Job has changed.
-async fn join(fleet: &Fleet, job: &Job) -> Result<Option<Build>, KubeError> {
-    let Some(mut build) = record::read(job) else { return Ok(None) };
-    build.requests += 1;
-    let annotations = BTreeMap::from([(REQUESTS, Some(build.requests.to_string()))]);
-    match kube::patch(&fleet.cluster, job, &annotations, None).await? {
-        Patched::Done(_) => Ok(Some(build)),
-        Patched::Outdated => Ok(None),
+/// Counts one more request; `None` if it has come to its end meanwhile.
+async fn join(fleet: &Fleet, mut job: Job) -> Result<Option<(Job, Build)>, KubeError> {
+    loop {
+        let Some(build) = record::read(&job).filter(|build| !build.state.is_end()) else { return Ok(None) };
+        let annotations = BTreeMap::from([(REQUESTS, Some((build.requests + 1).to_string()))]);
+        match kube::patch(&fleet.cluster, &job, &annotations, None).await? {
+            Patched::Done(job) => return Ok(record::read(&job).map(|build| (*job, build))),
+            // Somebody else has counted, or its controller has said something.
+            Patched::Outdated => {
+                let name = job.metadata.name.clone().unwrap_or_default();
+                let Some(newer) = kube::get(&fleet.cluster, &name).await? else { return Ok(None) };
+                job = newer;
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::record::{self, DEPLOYING, Deploying, END, End};
 use super::{Fleet, mirror};
 use crate::image::ImageRef;
-use crate::kube::{self, KubeError, Patched};
+use crate::kube::{self, JobState, KubeError, Patched};
 use crate::pipeline::describe;
 use crate::registry::{CredentialPlaces, Credentials, Registries};
 use crate::serve::Service;
@@ -86,7 +86,7 @@ async fn write(
     mut build: Build,
     ending: Ending,
 ) -> Result<Attempt, KubeError> {
-    let deadline = matches!(ending, Ending::Cancelled { .. }).then_some(NOW);
+    let deadline = (!JobState::of(job).has_ended()).then_some(NOW);
     build.end(ending, Moment::now());
     let end = serde_json::to_string(&End::of(&build, &fleet.replica)).map_err(KubeError::Json)?;
     let annotations = BTreeMap::from([(END, Some(end)), (DEPLOYING, None)]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 
-use super::{Fleet, end, mirror, record};
+use super::{Fleet, end, record, show};
 use crate::kube::{self, Follow, JobResult, KubeError, Line};
 use crate::pipeline::describe;
 use crate::serve::Service;
@@ -27,7 +27,10 @@ pub(super) async fn run(service: Arc<Service>, job: Job, id: BuildId, was_ended:
     let journal = match opened {
         Ok(journal) => journal,
         Err(error) => {
-            tracing::error!(build = %id, %error, "the log of a build cannot be kept");
+            tracing::error!(build = %id, %error, "the log of a build cannot be kept; other replicas follow it");
+            if let Some(known) = fleet.known().get_mut(&id) {
+                known.has_followed = true;
+            }
             return;
         }
     };
@@ -42,10 +45,7 @@ pub(super) async fn run(service: Arc<Service>, job: Job, id: BuildId, was_ended:
     }
     // What is written there counts, whoever has written it.
     let told = match kube::get(&fleet.cluster, &name).await {
-        Ok(Some(job)) => match record::read(&job) {
-            Some(build) => mirror(&service, build).await.map_err(|error| describe(&error)),
-            None => Ok(()),
-        },
+        Ok(Some(job)) => show(&service, fleet, &job).await.map_err(|error| describe(&error)),
         Ok(None) => Ok(()),
         // The watch tells of it.
         Err(error) => Err(describe(&error)),
@@ -97,7 +97,11 @@ async fn follow(
                 let images = tags.iter().map(ToString::to_string).collect();
                 return Some(Ending::Succeeded(Built { digest, images }));
             }
-            Ok(JobResult::Failed { reason, code }) => return failed(reason, Some(code)),
+            Ok(JobResult::Failed { reason, code }) => {
+                // The options of `cooper submit` are fields of a request here.
+                let reason = reason.replace("`--deadline`", "`timeout`");
+                return failed(reason.replace("`--limits memory=2Gi`", "`memory`"), Some(code));
+            }
             Err(KubeError::Deleted { .. }) => return None,
             Err(error @ (KubeError::NotAdmitted { .. } | KubeError::NoDigest { .. })) => {
                 return failed(describe(&error), None);

@@ -93,6 +93,8 @@ struct Known {
     follower: Option<AbortHandle>,
     /// Whether its log is whole, and its end may be told.
     has_followed: bool,
+    /// The version of the Job that the mirror has.
+    version: Option<u64>,
     /// Whether this replica has done what follows from its end.
     is_settled: bool,
 }
@@ -232,6 +234,7 @@ async fn take(
 /// Takes a Job into the mirror, and follows it if nobody does.
 async fn see(service: &Arc<Service>, fleet: &Fleet, job: Job) -> Result<(), QueueError> {
     let Some(build) = record::read(&job) else { return Ok(()) };
+    let seen = job.clone();
     let id = build.id.clone();
     let was_ended = build.state.is_end();
     let waits_for_its_log = {
@@ -252,10 +255,23 @@ async fn see(service: &Arc<Service>, fleet: &Fleet, job: Job) -> Result<(), Queu
         }
         was_ended && !known.has_followed
     };
-    if !waits_for_its_log {
-        mirror(service, build).await?;
+    if waits_for_its_log { Ok(()) } else { show(service, fleet, &seen).await }
+}
+
+/// Takes what a Job says into the mirror, unless it is known to have said something later.
+async fn show(service: &Service, fleet: &Fleet, job: &Job) -> Result<(), QueueError> {
+    let Some(build) = record::read(job) else { return Ok(()) };
+    // Versions are numbers that grow: see "Resource versions" of the API's concepts.
+    let version = job.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
+    {
+        let mut known = fleet.known();
+        let known = known.entry(build.id.clone()).or_default();
+        if version < known.version {
+            return Ok(());
+        }
+        known.version = version;
     }
-    Ok(())
+    mirror(service, build).await
 }
 
 /// Writes a build into the mirror, and tells who waits.

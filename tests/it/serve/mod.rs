@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod deploy;
 mod ends;
+mod fleet;
 mod load;
 mod remote;
 

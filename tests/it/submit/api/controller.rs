@@ -16,6 +16,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The same for the Job of this name, whatever has been done with it.
+    pub(super) fn of(shared: Arc<Shared>, name: &str) -> Self {
+        let job = shared.state().get("jobs", name).unwrap_or_else(|| panic!("no Job {name}")).clone();
+        Self { shared, job, pods: 0, lines: 0 }
+    }
+
     /// Waits for a Job, and for what it mounts: without that no pod begins.
     pub(super) fn wait(shared: Arc<Shared>) -> Self {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -61,6 +67,57 @@ impl Run {
 
     fn notify(&self) {
         self.shared.changed.notify_all();
+    }
+
+    /// Does what a node does, with the program itself: runs the pod's command, and lets its container end as it ends. The
+    /// files of the Job are where nobody else looks.
+    pub(crate) fn execute(&mut self, program: &str, work: &std::path::Path) {
+        use std::io::BufRead as _;
+        let files = work.join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        for map in self.shared.state().list("configmaps") {
+            if map["metadata"]["ownerReferences"][0]["uid"] == self.job["metadata"]["uid"] {
+                for (name, content) in map["data"].as_object().unwrap() {
+                    std::fs::write(files.join(name), content.as_str().unwrap()).unwrap();
+                }
+            }
+        }
+        let container = &self.job["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["command"], json!(["/kaniko/cooper", "build"]));
+        let arguments: Vec<String> = container["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap().replace("/kaniko/job/files", files.to_str().unwrap()))
+            .collect();
+        let message = work.join("termination-log");
+        self.pod();
+        self.running();
+        self.ready();
+        let mut child = std::process::Command::new(program)
+            .arg("build")
+            .args(arguments)
+            .arg(format!("--termination-log={}", message.display()))
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", work)
+            .env("COOPER_STORE", work.join("store"))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        for line in std::io::BufReader::new(child.stderr.take().unwrap()).lines() {
+            self.log(&line.unwrap());
+        }
+        let code = child.wait().unwrap().code().unwrap();
+        let message = std::fs::read_to_string(&message).unwrap_or_default();
+        self.terminate(code, if code == 0 { "Completed" } else { "Error" }, &message);
+        if code == 0 {
+            self.finish("Complete", "");
+        } else {
+            self.finish("Failed", "BackoffLimitExceeded");
+        }
     }
 
     /// Makes a pod, which waits.
@@ -162,6 +219,15 @@ impl Run {
         let message = json!({"image": "r/app:1", "digest": digest, "duration": 1.5, "error": null});
         self.terminate(0, "Completed", &message.to_string());
         self.finish("Complete", "");
+    }
+
+    /// Says in the Job's status that its pod runs, as its controller does.
+    pub(crate) fn ready(&self) {
+        self.shared.state().change("jobs", &self.name(), |job| {
+            job["status"]["ready"] = json!(1);
+            job["status"]["startTime"] = json!("2026-11-22T10:00:01Z");
+        });
+        self.notify();
     }
 
     pub(crate) fn suspend(&self, is_suspended: bool) {

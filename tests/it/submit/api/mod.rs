@@ -166,6 +166,11 @@ impl ApiServer {
         })
     }
 
+    /// The part of the cluster for this Job.
+    pub(crate) fn run(&self, job: &str) -> Run {
+        Run::of(Arc::clone(&self.shared), job)
+    }
+
     /// Waits for something to be true of the objects.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, is_true: impl Fn(&ApiServer) -> bool) {
