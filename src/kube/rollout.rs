@@ -325,6 +325,8 @@ impl Progress {
     fn of_counts(wanted: i64, updated: i64, all: i64, available: i64) -> Self {
         if updated < wanted {
             Self::Waits(format!("{updated} of {wanted} pods are new"))
+        } else if all == updated + 1 {
+            Self::Waits("one old pod has to end".to_owned())
         } else if all > updated {
             Self::Waits(format!("{} old pods have to end", all - updated))
         } else if available < updated {
