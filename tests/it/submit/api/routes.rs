@@ -285,11 +285,16 @@ fn patch(shared: &Shared, request: &Request, kind: &Kind, name: &str) -> Result<
         return Err(Answer::failure(415, "UnsupportedMediaType", "only strategic merges of workloads"));
     }
     let patch: Value = serde_json::from_slice(&request.body).unwrap();
+    let mut is_new = false;
     let patched = shared.state().change(kind.plural, name, |object| {
         for container in patch["spec"]["template"]["spec"]["containers"].as_array().unwrap() {
             let containers = object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
             let mine = containers.iter_mut().find(|mine| mine["name"] == container["name"]).unwrap();
+            is_new |= mine["image"] != container["image"];
             mine["image"] = container["image"].clone();
+        }
+        if !is_new {
+            return;
         }
         let generation = object["metadata"]["generation"].as_i64().unwrap();
         object["metadata"]["generation"] = json!(generation + 1);
