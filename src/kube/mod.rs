@@ -34,6 +34,6 @@ pub use records::{JobNews, Patched, find, get, patch, watch_jobs};
 pub use rollout::{ParseRolloutError, Rollout, Workload};
 pub use security::{ParsePodSecurityError, PodSecurity};
 pub use submission::{
-    ContextFile, FILES, JobTemplate, Limits, ParseSubmissionError, SECRETS, Store, Submission, Toleration,
-    random_suffix,
+    ContextFile, FILES, JobTemplate, Limits, Logins, ParseSubmissionError, SECRETS, Store, Submission,
+    Toleration, random_suffix,
 };

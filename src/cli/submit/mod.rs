@@ -32,6 +32,10 @@ pub(super) struct SubmitArguments {
     /// Name of the Job [default: made of the image's name]
     #[arg(long, value_name = "NAME", help_heading = JOB)]
     name: Option<String>,
+    /// Carry the logins along that the build needs: those of `docker login` here for the registries of the image, the
+    /// caches and the base images, in a Secret that goes with the Job
+    #[arg(long, conflicts_with = "registry_secret", help_heading = JOB)]
+    with_logins: bool,
     /// What the pod may take [default: cpu=2,memory=1Gi]
     #[arg(long, value_name = "RESOURCES", help_heading = JOB)]
     limits: Option<Limits>,

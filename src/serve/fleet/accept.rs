@@ -11,7 +11,8 @@ use super::{Fleet, end, see};
 use crate::context::fetch::PackedContext;
 use crate::image::{ImageRef, Platform};
 use crate::kube::{
-    self, ApiError, ContextFile, FILES, KubeError, Limits, Objects, Patched, Submission, random_suffix,
+    self, ApiError, ContextFile, FILES, KubeError, Limits, Logins, Objects, Patched, Submission,
+    random_suffix,
 };
 use crate::pipeline::describe;
 use crate::registry::{CredentialPlaces, Credentials, Registries};
@@ -223,6 +224,7 @@ fn submission(service: &Service, fleet: &Fleet, made: &Made, name: String) -> Re
         secrets: BTreeMap::new(),
         pushed_context: made.pushed.clone(),
         registry_secret: template.registry_secret.clone(),
+        logins: Logins::None,
         pull_secrets: template.pull_secrets.clone(),
         requests: template.requests().at_most(&limits),
         limits,

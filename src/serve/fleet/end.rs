@@ -16,6 +16,7 @@ use crate::registry::{CredentialPlaces, Credentials, Registries};
 use crate::serve::Service;
 use crate::serve::build::{Build, BuildId, Built, Ending, Moment, State};
 use crate::serve::deploy;
+use crate::serve::journal;
 use crate::serve::queue::QueueError;
 
 /// How often a replica that deploys shows that it lives.
@@ -88,6 +89,7 @@ async fn write(
 ) -> Result<Attempt, KubeError> {
     let deadline = (!JobState::of(job).has_ended()).then_some(NOW);
     build.end(ending, Moment::now());
+    build.cache = journal::cache_use(&journal::directory(&service.settings.data, &build.id));
     let end = serde_json::to_string(&End::of(&build, &fleet.replica)).map_err(KubeError::Json)?;
     let annotations = BTreeMap::from([(END, Some(end)), (DEPLOYING, None)]);
     match kube::patch(&fleet.cluster, job, &annotations, deadline).await? {

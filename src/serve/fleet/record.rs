@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kube::JobState;
 use crate::layer::Digest;
+use crate::outcome::CacheUse;
 use crate::serve::build::{Build, BuildId, Built, Moment, State};
 use crate::serve::deploy::Deployment;
 use crate::serve::queue::Asked;
@@ -48,6 +49,8 @@ pub(super) struct End {
     deployments: Vec<Deployment>,
     error: Option<String>,
     exit_code: Option<u8>,
+    #[serde(default)]
+    cache: Option<CacheUse>,
     superseded_by: Option<BuildId>,
 }
 
@@ -62,6 +65,7 @@ impl End {
             deployments: build.deployments.clone(),
             error: build.error.clone(),
             exit_code: build.exit_code,
+            cache: build.cache,
             superseded_by: build.superseded_by.clone(),
         }
     }
@@ -114,6 +118,7 @@ pub(super) fn read(job: &Job) -> Option<Build> {
         build.deployments = end.deployments;
         build.error = end.error;
         build.exit_code = end.exit_code;
+        build.cache = end.cache;
         build.superseded_by = end.superseded_by;
         build.is_cancelling = end.state == State::Cancelled;
     }

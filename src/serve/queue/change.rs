@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::table::{Keys, insert, one, several, update};
 use super::{Queue, QueueError, look};
+use crate::outcome::CacheUse;
 use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, State, Upload};
 use crate::serve::deploy::Deployment;
 use crate::serve::order;
@@ -53,6 +54,7 @@ impl Asked {
             cluster: None,
             error: None,
             exit_code: None,
+            cache: None,
         }
     }
 }
@@ -103,8 +105,17 @@ impl Queue {
     }
 
     /// Ends a build. `None` if it had ended before.
-    pub(crate) async fn end(&self, id: BuildId, ending: Ending) -> Result<Option<Build>, QueueError> {
-        self.change(id, move |build| build.end(ending, Moment::now())).await
+    pub(crate) async fn end(
+        &self,
+        id: BuildId,
+        ending: Ending,
+        cache: Option<CacheUse>,
+    ) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.cache = cache;
+            build.end(ending, Moment::now())
+        })
+        .await
     }
 
     /// Notes how deploying a build gets on. `None` if it has ended.
