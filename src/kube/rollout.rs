@@ -1,4 +1,4 @@
-//! Giving a Deployment, StatefulSet or DaemonSet the image that was built, and waiting until it runs.
+//! Giving a Deployment, `StatefulSet` or `DaemonSet` the image that was built, and waiting until it runs.
 
 use std::fmt;
 use std::str::FromStr;

@@ -190,7 +190,7 @@ impl Service {
         let found = self.queue.get(id.clone()).await;
         match (&self.fleet, found) {
             (Some(fleet), Err(QueueError::NoBuild(_))) => {
-                fleet::fetch(self, fleet, &id).await?;
+                Box::pin(fleet::fetch(self, fleet, &id)).await?;
                 self.queue.get(id).await
             }
             (_, found) => found,
@@ -257,9 +257,9 @@ pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
     let (stop_runner, stop_keeper) = (stopping.clone(), stopping.clone());
     let runner = tokio::spawn(async move {
         if is_local {
-            runner::run(for_runner, stop_runner).await
+            runner::run(for_runner, stop_runner).await;
         } else {
-            fleet::run(for_runner, stop_runner).await
+            fleet::run(for_runner, stop_runner).await;
         }
     });
     let keeper = tokio::spawn(async move {

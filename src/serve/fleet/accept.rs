@@ -40,7 +40,7 @@ pub(in crate::serve) async fn accept(
     asked: Asked,
 ) -> Result<Accepted, Problem> {
     let upload = asked.upload.clone();
-    let accepted = place(service, fleet, asked).await;
+    let accepted = Box::pin(place(service, fleet, asked)).await;
     if let Some(upload) = &upload {
         // It is in the registry, or of no use. Another request with the same files would send them again.
         let _ = std::fs::remove_file(upload::path(&service.settings.data, &upload.digest.hex()));
@@ -74,7 +74,7 @@ async fn place(service: &Arc<Service>, fleet: &Fleet, asked: Asked) -> Result<Ac
         let name = if is_joinable { name(&identity, &same) } else { format!("cooper-{}", wanted.build.id) };
         let submission = submission(service, fleet, wanted, name);
         match submission {
-            Ok(submission) => match kube::create(&fleet.cluster, Objects::new(&submission)).await {
+            Ok(submission) => match Box::pin(kube::create(&fleet.cluster, Objects::new(&submission))).await {
                 Ok(created) => {
                     let build = wanted.build.clone();
                     see(service, fleet, created.job).await?;

@@ -43,7 +43,7 @@ enum Attempt {
 /// Sees to it that the end is written, by this replica or another; and before that, that the image is deployed.
 pub(super) async fn settle(service: &Arc<Service>, fleet: &Fleet, name: &str, ending: &Ending) {
     loop {
-        match attempt(service, fleet, name, ending).await {
+        match Box::pin(attempt(service, fleet, name, ending)).await {
             Ok(Attempt::Settled) => return,
             Ok(Attempt::Again) => {}
             Err(error) => {
@@ -73,7 +73,7 @@ async fn attempt(
     }
     match ending {
         Ending::Succeeded(built) if !build.request.set_image.is_empty() => {
-            deploy(service, fleet, job, build, built).await
+            Box::pin(deploy(service, fleet, job, build, built)).await
         }
         ending => write(service, fleet, &job, build, ending.clone()).await,
     }
@@ -208,15 +208,15 @@ async fn deploy(
             return write(service, fleet, &job, build, Ending::Failed { error, exit_code: None }).await;
         }
     };
-    let claim = Deploying { owner: fleet.replica.clone(), beat: 0, result: built.clone(), deployments };
-    let mut own = Claim { fleet, job, claim };
+    let how_far = Deploying { owner: fleet.replica.clone(), beat: 0, result: built.clone(), deployments };
+    let mut own = Claim { fleet, job, how_far };
     if !own.write().await? {
         return Ok(Attempt::Again);
     }
     let begun = deploy::begun_at(&build);
     let used = Duration::from_millis((Moment::now().0 - begun.0).max(0).unsigned_abs());
     let left = Duration::from_secs(build.timeout_seconds).saturating_sub(used);
-    let planned = own.claim.deployments.clone();
+    let planned = own.how_far.deployments.clone();
     let (sender, mut news) = mpsc::unbounded_channel();
     let rolling = service.deployer.roll_out(&planned, &sender);
     let deadline = tokio::time::sleep(left);
@@ -226,25 +226,25 @@ async fn deploy(
         tokio::select! {
             biased;
             Some(news) = news.recv() => {
-                deploy::note(&mut own.claim.deployments, &news);
+                deploy::note(&mut own.how_far.deployments, &news);
                 if !own.write().await? {
                     return Ok(Attempt::Again);
                 }
             }
             ended = &mut rolling => {
                 while let Ok(news) = news.try_recv() {
-                    deploy::note(&mut own.claim.deployments, &news);
+                    deploy::note(&mut own.how_far.deployments, &news);
                 }
                 break match ended {
                     Ok(()) => Ending::Succeeded(built.clone()),
                     Err((index, reason)) => {
-                        let error = deploy::failed(&mut own.claim.deployments, index, &reason);
+                        let error = deploy::failed(&mut own.how_far.deployments, index, &reason);
                         Ending::Failed { error, exit_code: None }
                     }
                 };
             }
             () = &mut deadline => {
-                deploy::stopped(&mut own.claim.deployments, "the build took too long");
+                deploy::stopped(&mut own.how_far.deployments, "the build took too long");
                 let seconds = build.timeout_seconds;
                 let error = format!(
                     "the image is pushed, but the build took longer than {seconds} seconds before it was deployed"
@@ -258,8 +258,8 @@ async fn deploy(
             }
         }
     };
-    let Claim { job, claim, .. } = own;
-    let build = Build { result: Some(built.clone()), deployments: claim.deployments, ..build };
+    let Claim { job, how_far, .. } = own;
+    let build = Build { result: Some(built.clone()), deployments: how_far.deployments, ..build };
     write(service, fleet, &job, build, ending).await
 }
 
@@ -267,15 +267,15 @@ async fn deploy(
 struct Claim<'a> {
     fleet: &'a Fleet,
     job: Job,
-    claim: Deploying,
+    how_far: Deploying,
 }
 
 impl Claim<'_> {
     /// Writes how far it is; whether it is still this replica's.
     async fn write(&mut self) -> Result<bool, KubeError> {
         loop {
-            self.claim.beat += 1;
-            let text = serde_json::to_string(&self.claim).map_err(KubeError::Json)?;
+            self.how_far.beat += 1;
+            let text = serde_json::to_string(&self.how_far).map_err(KubeError::Json)?;
             let annotations = BTreeMap::from([(DEPLOYING, Some(text))]);
             match kube::patch(&self.fleet.cluster, &self.job, &annotations, None).await? {
                 Patched::Done(job) => {

@@ -187,7 +187,11 @@ mod tests {
         asked.build(BuildId::new(Moment(5)).unwrap(), Moment(5))
     }
 
-    fn job(annotations: &BTreeMap<&str, String>, spec: serde_json::Value, status: serde_json::Value) -> Job {
+    fn job(
+        annotations: &BTreeMap<&str, String>,
+        spec: &serde_json::Value,
+        status: &serde_json::Value,
+    ) -> Job {
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"annotations": annotations},
             "spec": spec, "status": status});
         serde_json::from_value(job).unwrap()
@@ -198,11 +202,11 @@ mod tests {
         let build = build();
         let template = json!({"template": {}});
         let record = BTreeMap::from([(RECORD, serde_json::to_string(&build).unwrap())]);
-        assert_eq!(read(&job(&record, template.clone(), json!({}))), Some(build.clone()));
+        assert_eq!(read(&job(&record, &template, &json!({}))), Some(build.clone()));
         let suspended = json!({"template": {}, "suspend": true});
-        assert_eq!(read(&job(&record, suspended, json!({"ready": 1}))).unwrap().state, State::Queued);
+        assert_eq!(read(&job(&record, &suspended, &json!({"ready": 1}))).unwrap().state, State::Queued);
         let status = json!({"ready": 1, "startTime": "2026-11-22T10:00:00Z"});
-        let running = read(&job(&record, template.clone(), status.clone())).unwrap();
+        let running = read(&job(&record, &template, &status)).unwrap();
         assert_eq!((running.state, running.attempts), (State::Running, 1));
         assert_eq!(String::from(running.started_at.unwrap()), "2026-11-22T10:00:00.000Z");
         // What the Job's status says does not matter any more when the end is written.
@@ -211,11 +215,11 @@ mod tests {
         let mut annotations = record.clone();
         annotations.insert(END, serde_json::to_string(&End::of(&ended, "r")).unwrap());
         annotations.insert(REQUESTS, "3".to_owned());
-        let cancelled = read(&job(&annotations, template, status)).unwrap();
+        let cancelled = read(&job(&annotations, &template, &status)).unwrap();
         assert_eq!((cancelled.state, cancelled.requests), (State::Cancelled, 3));
         assert_eq!((cancelled.error.as_deref(), cancelled.ended_at), (Some("so"), Some(Moment(9))));
         let nothing = BTreeMap::from([(RECORD, "{".to_owned())]);
-        assert_eq!(read(&job(&nothing, json!({"template": {}}), json!({}))), None);
+        assert_eq!(read(&job(&nothing, &template, &json!({}))), None);
     }
 
     #[test]
