@@ -280,7 +280,7 @@ impl Following<'_> {
             while self.open_logs > 0 {
                 match notices.recv().await {
                     Some(notice @ (Notice::Log(_) | Notice::LogFails(_) | Notice::LogEnded)) => {
-                        drop(self.take(notice)?)
+                        drop(self.take(notice)?);
                     }
                     // The Job has ended: nothing else can change that.
                     Some(_) => {}
