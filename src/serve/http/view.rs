@@ -45,11 +45,8 @@ impl View {
 
     /// Looks for its place in the queue.
     pub(super) async fn of(service: &Service, build: Build) -> Result<Self, Problem> {
-        let place = if build.state == State::Queued {
-            service.queue.places(service.settings.budget).await?.get(&build.id).copied()
-        } else {
-            None
-        };
+        let place =
+            if build.state == State::Queued { service.places().await?.get(&build.id).copied() } else { None };
         Ok(Self::new(build, place))
     }
 

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use change::Asked;
+pub(crate) use change::{Accepted, Asked};
 pub(crate) use look::{Filter, Overview, Place};
 
 use super::build::{BuildId, Moment};
