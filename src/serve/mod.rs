@@ -11,6 +11,9 @@
 
 mod access;
 mod build;
+mod deploy;
+mod deploying;
+mod fleet;
 mod http;
 mod hub;
 mod journal;
@@ -19,6 +22,7 @@ mod logins;
 mod memory;
 mod metrics;
 mod order;
+mod page;
 mod problem;
 mod queue;
 mod request;
@@ -27,6 +31,7 @@ pub mod told;
 mod upload;
 mod worker;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -40,6 +45,10 @@ use tokio::sync::{Notify, watch};
 pub use access::TokensError;
 use access::{Access, TokenFile};
 pub use build::{Build, BuildId, Built, Moment, Need, State, Upload};
+use deploy::Deployer;
+pub use deploy::{Deployment, DeploymentState};
+use fleet::Fleet;
+pub use fleet::{FleetError, FleetSettings};
 use hub::Hub;
 use logins::Logins;
 use memory::Groups;
@@ -51,6 +60,7 @@ pub use request::{Context, GitContext, Request};
 use runner::Stops;
 pub(crate) use worker::prepare as prepare_worker;
 
+use crate::kube::Place;
 use crate::registry::Reach;
 
 /// What the service is started with.
@@ -84,6 +94,10 @@ pub struct Settings {
     pub reach: Reach,
     /// Logins for git servers: host and file.
     pub git_logins: Vec<(String, PathBuf)>,
+    /// The cluster that images are deployed to.
+    pub cluster: Place,
+    /// Builds become Jobs in that cluster; else they are done here.
+    pub fleet: Option<FleetSettings>,
     /// Arguments of `cooper build` for all builds.
     pub build_arguments: Vec<String>,
     /// How long ended builds are kept.
@@ -112,6 +126,9 @@ pub enum ServeError {
     /// The queue fails.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Builds cannot be dispatched.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// The directory is another one's.
     #[error("another service uses `{}`", path.display())]
     InUse {
@@ -150,6 +167,9 @@ struct Service {
     hub: Hub,
     stops: Stops,
     logins: Logins,
+    deployer: Deployer,
+    /// Where builds are done, if not here.
+    fleet: Option<Fleet>,
     groups: Option<Groups>,
     metrics: Metrics,
     /// Something may begin.
@@ -164,10 +184,30 @@ impl Service {
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+
+    /// A build.
+    async fn get(self: &Arc<Self>, id: BuildId) -> Result<Build, QueueError> {
+        let found = self.queue.get(id.clone()).await;
+        match (&self.fleet, found) {
+            (Some(fleet), Err(QueueError::NoBuild(_))) => {
+                Box::pin(fleet::fetch(self, fleet, &id)).await?;
+                self.queue.get(id).await
+            }
+            (_, found) => found,
+        }
+    }
+
+    /// The places of builds that wait. Those of Jobs are the cluster's business.
+    async fn places(&self) -> Result<HashMap<BuildId, queue::Place>, QueueError> {
+        if self.fleet.is_some() {
+            return Ok(HashMap::new());
+        }
+        self.queue.places(self.settings.budget).await
+    }
 }
 
 /// Serves until SIGTERM or SIGINT, and in good order for as long as the grace period; a second signal ends it at once.
-pub async fn run(settings: Settings) -> Result<(), ServeError> {
+pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
     let access = match &settings.tokens {
         Some(path) => Access::Tokens(TokenFile::open(path)?),
         None if settings.listen.ip().is_loopback() => Access::anonymous(),
@@ -175,6 +215,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     };
     raise_file_limit();
     let lock = prepare_data(&settings.data)?;
+    let fleet = match settings.fleet.take() {
+        Some(fleet) => {
+            settings.data = empty_mirror(&settings.data)?;
+            Some(Fleet::new(fleet, &settings.cluster, &settings.build_arguments).await?)
+        }
+        None => None,
+    };
     let queue = Queue::open(&settings.data.join("builds.db"))?;
     let groups = Groups::delegated()
         .inspect_err(|reason| {
@@ -192,6 +239,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         hub: Hub::default(),
         stops: Stops::default(),
         logins: Logins::new(settings.git_logins.iter().cloned()),
+        deployer: Deployer::find(&settings.cluster).await,
+        fleet,
         groups,
         metrics: Metrics::new(settings.budget),
         wake: Notify::new(),
@@ -199,10 +248,26 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         _lock: lock,
         settings,
     });
-    runner::recover(&service).await?;
+    let is_local = service.fleet.is_none();
+    if is_local {
+        runner::recover(&service).await?;
+    }
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
-    let runner = tokio::spawn(runner::run(Arc::clone(&service), stopping.clone()));
-    let keeper = tokio::spawn(keep::run(Arc::clone(&service), stopping.clone()));
+    let (for_runner, for_keeper) = (Arc::clone(&service), Arc::clone(&service));
+    let (stop_runner, stop_keeper) = (stopping.clone(), stopping.clone());
+    let runner = tokio::spawn(async move {
+        if is_local {
+            runner::run(for_runner, stop_runner).await;
+        } else {
+            fleet::run(for_runner, stop_runner).await;
+        }
+    });
+    let keeper = tokio::spawn(async move {
+        // Jobs are removed by the cluster, and what is known of them with them.
+        if is_local {
+            keep::run(for_keeper, stop_keeper).await;
+        }
+    });
     let http = tokio::spawn(http::listen(listener, Arc::clone(&service)));
     let budget = service.settings.budget;
     tracing::info!(
@@ -269,6 +334,17 @@ fn prepare_data(data: &Path) -> Result<File, ServeError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::InUse { path: data.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(&path)(source)),
     }
+}
+
+/// The directory of what is known of Jobs. It begins empty: all of it comes from the cluster.
+fn empty_mirror(data: &Path) -> Result<PathBuf, ServeError> {
+    let mirror = data.join("mirror");
+    let made = match std::fs::remove_dir_all(&mirror) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => ["builds", "uploads"].iter().try_for_each(|name| std::fs::create_dir_all(mirror.join(name))),
+    };
+    made.map_err(|source| ServeError::Data { path: mirror.clone(), source })?;
+    Ok(mirror)
 }
 
 /// Thousands of streams of events are thousands of open files; shells give 1024.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{CachePlace, CacheSource, CacheTarget};
 use crate::context::source::{ContextOrigin, ContextSource, GitScheme, GitSource, buildx, is_commit_id};
 use crate::image::{ImageRef, Platform, RepoName};
+use crate::kube::{ParseRolloutError, Rollout};
 use crate::layer::{Digest, Hasher};
 
 /// A build request, as JSON.
@@ -64,6 +65,9 @@ pub struct Request {
     /// of the same repository do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub supersede: Option<String>,
+    /// Containers that get the image when it is pushed, like `NAMESPACE/deployment/NAME=CONTAINER`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_image: Vec<String>,
     /// Why it is built; shown and not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -152,6 +156,10 @@ const MAX_TEXT: usize = 32 << 10;
 /// Most bytes of a Dockerfile in a request; longer ones are in the context.
 const MAX_DOCKERFILE_TEXT: usize = 128 << 10;
 
+/// The name of a Dockerfile that came with a request, in the directory that the worker runs in. What the context has
+/// under the same name would be taken first, so it is one that nobody else gives.
+pub(super) const OWN_DOCKERFILE: &str = "Dockerfile (request)";
+
 impl Request {
     /// Finds what cannot be. Gives where the context is, if it does not come with the request.
     pub(super) fn validate(&self) -> Result<Option<Source>, InvalidRequest> {
@@ -186,6 +194,7 @@ impl Request {
             repository("cache_from", text, source.place)?;
         }
         self.cache_repositories()?;
+        self.rollouts()?;
         let is_name = |name: &String| {
             name.len() <= 100
                 && !name.is_empty()
@@ -205,6 +214,7 @@ impl Request {
             ("platforms", self.platforms.len()),
             ("cache_from", self.cache_from.len()),
             ("cache_to", self.cache_to.len()),
+            ("set_image", self.set_image.len()),
         ];
         if let Some((field, _)) = lists.into_iter().find(|(_, count)| *count > MAX_ENTRIES) {
             return Err(InvalidRequest::TooLong { field, limit: MAX_ENTRIES });
@@ -238,16 +248,26 @@ impl Request {
         repositories.collect()
     }
 
-    /// The arguments of `cooper build`, the context aside. Nothing in a value is taken for an option.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// The containers that get the image.
+    pub(super) fn rollouts(&self) -> Result<Vec<Rollout>, InvalidRequest> {
+        let rollouts = self.set_image.iter();
+        rollouts
+            .map(|text| {
+                text.parse().map_err(|error: ParseRolloutError| wrong("set_image", text, &describe(&error)))
+            })
+            .collect()
+    }
+
+    /// The arguments of `cooper build`, the context aside; a Dockerfile that came with the request is at `dockerfile`.
+    /// Nothing in a value is taken for an option.
+    pub(super) fn arguments(&self, dockerfile: &str) -> Vec<String> {
         let mut arguments = vec!["--push".to_owned()];
         let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         for tag in &self.tags {
             add("tag", &tag.to_string());
         }
         if self.dockerfile_text.is_some() {
-            // In the directory that the worker runs in.
-            add("file", "Dockerfile");
+            add("file", dockerfile);
         } else if let Some(path) = &self.dockerfile {
             add("file", path);
         }
@@ -429,7 +449,7 @@ mod tests {
         );
         assert!(matches!(request.validate(), Ok(Some(Source::Git(_)))));
         assert_eq!(
-            request.arguments(),
+            request.arguments("Dockerfile"),
             [
                 "--push",
                 "--tag=docker.io/r/a:1",
@@ -466,6 +486,7 @@ mod tests {
             r#"{"tags": ["r/a"], "cache_to": ["oci:/data/store"]}"#,
             r#"{"tags": ["r/a"], "cache_from": ["type=oci,ref=/x"]}"#,
             r#"{"tags": ["r/a"], "project": ".. "}"#,
+            r#"{"tags": ["r/a"], "set_image": ["web=app"]}"#,
             r#"{"tags": ["r/a"], "context": {"artifact": "oci://r/a:tag"}}"#,
             r#"{"tags": ["r/a"], "context": {"artifact": "/etc"}}"#,
             r#"{"tags": ["r/a"], "context": {"git": {"url": "ssh://git@h/a.git"}}}"#,

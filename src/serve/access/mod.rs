@@ -4,7 +4,7 @@
 //! {"tokens": [{"name": "shop-ci", "sha256": "9f86…", "projects": ["shop"],
 //!              "destinations": ["registry.example.com/shop/**"],
 //!              "contexts": ["upload", "git:https://git.example.com/shop/**"],
-//!              "max_upload": "512MiB", "max_timeout": "30m", "max_priority": 0, "max_queued": 20}]}
+//!              "deployments": ["shop/deployment/web"], "max_upload": "512MiB", "max_timeout": "30m", "max_priority": 0, "max_queued": 20}]}
 //! ```
 //!
 //! The file has digests of tokens only. It is read again when it has changed; one that makes no sense is not heeded,
@@ -33,6 +33,8 @@ pub(super) struct Grants {
     pub(super) destinations: Patterns,
     /// Where files may come from: `upload`, `git:URL`, `artifact:REPOSITORY`.
     pub(super) contexts: Patterns,
+    /// What may get the image: `NAMESPACE/deployment/NAME`.
+    pub(super) deployments: Patterns,
     /// In bytes.
     pub(super) max_upload: Option<u64>,
     /// In seconds.
@@ -51,6 +53,7 @@ impl Grants {
             projects: Patterns::all(),
             destinations: Patterns::all(),
             contexts: Patterns::all(),
+            deployments: Patterns::all(),
             max_upload: None,
             max_timeout: None,
             max_priority: i32::MAX,

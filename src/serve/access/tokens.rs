@@ -56,6 +56,8 @@ struct Token {
     destinations: Vec<String>,
     #[serde(default)]
     contexts: Vec<String>,
+    #[serde(default)]
+    deployments: Vec<String>,
     max_upload: Option<String>,
     max_timeout: Option<String>,
     #[serde(default)]
@@ -165,6 +167,7 @@ impl Token {
             projects: patterns("projects", self.projects.unwrap_or_else(|| vec![self.name.clone()]))?,
             destinations: patterns("destinations", self.destinations)?,
             contexts: patterns("contexts", self.contexts)?,
+            deployments: patterns("deployments", self.deployments)?,
             max_upload: limit("max_upload", self.max_upload, units::bytes)?,
             max_timeout: limit("max_timeout", self.max_timeout, units::seconds)?,
             max_priority: self.max_priority,

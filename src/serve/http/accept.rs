@@ -17,7 +17,7 @@ use crate::serve::build::{BuildId, Need, Upload};
 use crate::serve::problem::Problem;
 use crate::serve::queue::Asked;
 use crate::serve::request::{Request, Source};
-use crate::serve::{Service, runner, upload};
+use crate::serve::{Service, fleet, runner, upload};
 use crate::units;
 
 /// The header with the request when the body is the context.
@@ -94,7 +94,7 @@ pub(super) async fn rebuild(
         return Err(stopping());
     }
     let patience = waiting.patience()?;
-    let build = caller.must_see(service.queue.get(id).await?)?;
+    let build = caller.must_see(service.get(id).await?)?;
     let mut request = build.request;
     request.project = Some(build.project);
     let checked = check(&service, &caller, &request).await;
@@ -140,7 +140,10 @@ async fn queue(
         max_queued: service.settings.max_queued,
         max_own_queued: caller.grants.max_queued,
     };
-    let accepted = service.queue.accept(asked).await?;
+    let accepted = match &service.fleet {
+        Some(fleet) => fleet::accept(service, fleet, asked).await?,
+        None => service.queue.accept(asked).await?,
+    };
     for id in &accepted.superseded {
         if let Ok(build) = service.queue.get(id.clone()).await {
             runner::after(service, &build);
@@ -205,6 +208,7 @@ async fn check(service: &Service, caller: &Caller, request: &Request) -> Result<
     }
     need(service, request)?;
     timeout(service, caller, request)?;
+    service.deployer.check(request, grants).await?;
     if let Some(Source::Git(git)) = &source {
         let port = git.url.port.unwrap_or(443);
         check_reach(&service.settings.reach, git.url.host.clone(), port).await?;
@@ -234,7 +238,8 @@ fn need(service: &Service, request: &Request) -> Result<Need, Problem> {
         millicpus: millicpus.unwrap_or(settings.usual_need.millicpus).max(1),
         memory: memory.unwrap_or(settings.usual_need.memory),
     };
-    if !settings.budget.leaves(Need::NONE, need) {
+    // What a node has is for the cluster to say.
+    if service.fleet.is_none() && !settings.budget.leaves(Need::NONE, need) {
         let Need { millicpus, memory } = settings.budget;
         let detail =
             format!("this build would never begin: all have {millicpus}m processors and {memory} bytes");

@@ -13,6 +13,7 @@ use super::caller::{Caller, Named, Params};
 use super::view::View;
 use crate::serve::Service;
 use crate::serve::build::{self, Build, BuildId};
+use crate::serve::fleet::{self, CancelError};
 use crate::serve::problem::Problem;
 use crate::serve::queue::Filter;
 use crate::units;
@@ -51,10 +52,15 @@ pub(super) struct Waiting {
 impl Waiting {
     /// How long to wait for the end.
     pub(super) fn patience(&self) -> Result<Option<Duration>, Problem> {
-        let Some(text) = &self.wait else { return Ok(None) };
-        let wait = units::duration(text).map_err(|error| Problem::bad("bad-query", error.to_string()))?;
-        Ok(Some(wait.min(MAX_WAIT)))
+        patience(self.wait.as_deref())
     }
+}
+
+/// How long the `wait` of a query is.
+pub(super) fn patience(text: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let wait = units::duration(text).map_err(|error| Problem::bad("bad-query", error.to_string()))?;
+    Ok(Some(wait.min(MAX_WAIT)))
 }
 
 /// `GET /v1/builds`
@@ -77,13 +83,13 @@ pub(super) async fn list(
         format!("/v1/builds?{}", query.finish())
     });
     let places = if builds.iter().any(|build| build.state == build::State::Queued) {
-        service.queue.places(service.settings.budget).await?
+        service.places().await?
     } else {
         std::collections::HashMap::new()
     };
     let builds = builds.into_iter().map(|build| {
         let place = places.get(&build.id).copied();
-        View::new(build, place)
+        View::listed(build, place)
     });
     Ok(Json(Listed { builds: builds.collect(), next }))
 }
@@ -96,7 +102,7 @@ pub(super) async fn show(
     Params(waiting): Params<Waiting>,
 ) -> Result<Json<View>, Problem> {
     let patience = waiting.patience()?;
-    let mut build = caller.must_see(service.queue.get(id).await?)?;
+    let mut build = caller.must_see(service.get(id).await?)?;
     if let Some(patience) = patience {
         build = wait_for_end(&service, build, patience).await?;
     }
@@ -110,7 +116,16 @@ pub(super) async fn cancel(
     Named(id): Named,
 ) -> Result<Response, Problem> {
     caller.must_write()?;
-    caller.must_see(service.queue.get(id.clone()).await?)?;
+    caller.must_see(service.get(id.clone()).await?)?;
+    if let Some(fleet) = &service.fleet {
+        let cancelled = fleet::cancel(&service, fleet, &id, &caller.grants.name).await;
+        let build = cancelled.map_err(|error| match error {
+            CancelError::Queue(error) => error.into(),
+            CancelError::Kube(error) => fleet::problem(&error),
+        })?;
+        caller.audit("cancel", &build.id, &build.project);
+        return Ok(View::new(build, None).respond(StatusCode::OK));
+    }
     let build = service.queue.cancel(id, caller.grants.name.clone()).await?;
     caller.audit("cancel", &build.id, &build.project);
     if build.state.is_end() {

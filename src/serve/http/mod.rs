@@ -4,6 +4,7 @@ mod accept;
 mod builds;
 mod caller;
 mod routes;
+mod status;
 mod streams;
 mod view;
 

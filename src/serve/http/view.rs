@@ -37,13 +37,16 @@ impl View {
         Self { build, queue, links }
     }
 
+    /// As one of many: without its Dockerfile, which may be long.
+    pub(super) fn listed(mut build: Build, queue: Option<Place>) -> Self {
+        build.request.dockerfile_text = None;
+        Self::new(build, queue)
+    }
+
     /// Looks for its place in the queue.
     pub(super) async fn of(service: &Service, build: Build) -> Result<Self, Problem> {
-        let place = if build.state == State::Queued {
-            service.queue.places(service.settings.budget).await?.get(&build.id).copied()
-        } else {
-            None
-        };
+        let place =
+            if build.state == State::Queued { service.places().await?.get(&build.id).copied() } else { None };
         Ok(Self::new(build, place))
     }
 

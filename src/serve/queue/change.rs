@@ -6,7 +6,9 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::table::{Keys, insert, one, several, update};
 use super::{Queue, QueueError, look};
+use crate::outcome::CacheUse;
 use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, State, Upload};
+use crate::serve::deploy::Deployment;
 use crate::serve::order;
 use crate::serve::request::Request;
 
@@ -24,6 +26,37 @@ pub(crate) struct Asked {
     pub(crate) max_queued: u64,
     /// How many of this token's.
     pub(crate) max_own_queued: Option<u64>,
+}
+
+impl Asked {
+    /// The record of a build that waits.
+    pub(crate) fn build(self, id: BuildId, now: Moment) -> Build {
+        Build {
+            id,
+            project: self.project,
+            state: State::Queued,
+            by: self.by,
+            priority: self.request.priority,
+            timeout_seconds: self.timeout_seconds,
+            need: self.need,
+            request: self.request,
+            upload: self.upload,
+            created_at: now,
+            started_at: None,
+            ended_at: None,
+            attempts: 0,
+            requests: 1,
+            rebuild_of: self.rebuild_of,
+            superseded_by: None,
+            is_cancelling: false,
+            result: None,
+            deployments: Vec::new(),
+            cluster: None,
+            error: None,
+            exit_code: None,
+            cache: None,
+        }
+    }
 }
 
 /// A request that was taken.
@@ -72,8 +105,32 @@ impl Queue {
     }
 
     /// Ends a build. `None` if it had ended before.
-    pub(crate) async fn end(&self, id: BuildId, ending: Ending) -> Result<Option<Build>, QueueError> {
-        self.change(id, move |build| build.end(ending, Moment::now())).await
+    pub(crate) async fn end(
+        &self,
+        id: BuildId,
+        ending: Ending,
+        cache: Option<CacheUse>,
+    ) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.cache = cache;
+            build.end(ending, Moment::now())
+        })
+        .await
+    }
+
+    /// Notes how deploying a build gets on. `None` if it has ended.
+    pub(crate) async fn deploying(
+        &self,
+        id: BuildId,
+        built: Built,
+        deployments: Vec<Deployment>,
+    ) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.result = Some(built);
+            build.deployments = deployments;
+            true
+        })
+        .await
     }
 
     /// Puts a running build back into the queue, or ends it if it was begun often enough.
@@ -121,10 +178,13 @@ impl Queue {
             let mut recovered = Recovered::default();
             for (_, mut build) in several(transaction, "WHERE state = 'running' ORDER BY number", [])? {
                 match result(&build.id) {
-                    Some(built) => {
+                    Some(built) if build.request.set_image.is_empty() => {
                         build.end(Ending::Succeeded(built), Moment::now());
                     }
-                    None => build.interrupt("the service was stopped while it was running", Moment::now()),
+                    found => {
+                        build.result = found.or(build.result);
+                        build.interrupt("the service was stopped while it was running", Moment::now());
+                    }
                 }
                 update(transaction, &build)?;
                 if build.state.is_end() {
@@ -146,6 +206,54 @@ impl Queue {
                 transaction.execute("DELETE FROM builds WHERE number = ?1", [number])?;
             }
             Ok(old.into_iter().map(|(_, build)| build.id).collect())
+        })
+        .await
+    }
+
+    /// Takes a build that is kept elsewhere, as it is there. An end stays an end, whatever comes late.
+    pub(crate) async fn mirror(&self, mut build: Build) -> Result<(), QueueError> {
+        self.transact(move |transaction| match one(transaction, &build.id) {
+            Ok(before) if before.state.is_end() => Ok(()),
+            Ok(before) => {
+                build.cluster = build.cluster.or(before.cluster);
+                update(transaction, &build)
+            }
+            Err(QueueError::NoBuild(_)) => {
+                let keys = Keys { identity: String::new(), is_settled: false, supersede: None };
+                insert(transaction, &build, &keys)
+            }
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Forgets a build that is not kept elsewhere any more.
+    pub(crate) async fn drop_mirrored(&self, id: BuildId) -> Result<(), QueueError> {
+        self.transact(move |transaction| {
+            transaction.execute("DELETE FROM builds WHERE id = ?1", [id.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes what the cluster says of a build that is a Job.
+    pub(crate) async fn note_cluster(&self, id: BuildId, text: String) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.cluster = Some(text);
+            true
+        })
+        .await
+    }
+
+    /// How many builds wait, in all and of this token.
+    pub(crate) async fn waiting(&self, by: String) -> Result<(u64, u64), QueueError> {
+        self.transact(move |transaction| {
+            let counts = transaction
+                .prepare_cached(
+                    "SELECT count(*), count(*) FILTER (WHERE owner = ?1) FROM builds WHERE state = 'queued'",
+                )?
+                .query_row([by], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+            Ok((counts.0.unsigned_abs(), counts.1.unsigned_abs()))
         })
         .await
     }
@@ -206,28 +314,7 @@ fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, Queue
     if asked.max_own_queued.is_some_and(|limit| own >= limit) {
         return Err(QueueError::Full { waiting: own });
     }
-    let build = Build {
-        id,
-        project: asked.project,
-        state: State::Queued,
-        by: asked.by,
-        priority: asked.request.priority,
-        timeout_seconds: asked.timeout_seconds,
-        need: asked.need,
-        request: asked.request,
-        upload: asked.upload,
-        created_at: now,
-        started_at: None,
-        ended_at: None,
-        attempts: 0,
-        requests: 1,
-        rebuild_of: asked.rebuild_of,
-        superseded_by: None,
-        is_cancelling: false,
-        result: None,
-        error: None,
-        exit_code: None,
-    };
+    let build = asked.build(id, now);
     insert(transaction, &build, &keys)?;
     Ok(Accepted { build, is_joined: false, superseded })
 }

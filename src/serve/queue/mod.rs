@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-pub(crate) use change::Asked;
-pub(crate) use look::{Filter, Place};
+pub(crate) use change::{Accepted, Asked};
+pub(crate) use look::{Filter, Overview, Place};
 
-use super::build::BuildId;
+use super::build::{BuildId, Moment};
 
 /// Why the queue fails.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,8 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
     tasks: mpsc::Sender<Task>,
+    /// Another number whenever something was changed, also by an earlier run of the service.
+    revision: watch::Sender<u64>,
 }
 
 impl Queue {
@@ -73,7 +75,14 @@ impl Queue {
                 task(&mut connection);
             }
         })?;
-        Ok(Self { tasks })
+        // Microseconds since 1970: an earlier run has not counted that far.
+        let began = u64::try_from(Moment::now().0).unwrap_or(0).saturating_mul(1000);
+        Ok(Self { tasks, revision: watch::Sender::new(began) })
+    }
+
+    /// Tells of changes.
+    pub(super) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Does something with the database, in a transaction that counts only if it succeeds.
@@ -82,7 +91,9 @@ impl Queue {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
         let (answer, answered) = oneshot::channel();
+        let revision = self.revision.clone();
         let task = move |connection: &mut Connection| {
+            let before = connection.total_changes();
             let result = connection
                 .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
                 .map_err(QueueError::from)
@@ -91,6 +102,9 @@ impl Queue {
                     transaction.commit()?;
                     Ok(value)
                 });
+            if connection.total_changes() != before {
+                revision.send_modify(|revision| *revision += 1);
+            }
             // Who asked may be gone; what was done stays done.
             let _ = answer.send(result);
         };
