@@ -286,7 +286,7 @@ fn arguments(service: &Service, build: &Build, directory: &Path) -> Vec<String> 
     ];
     arguments.extend(settings.build_arguments.iter().cloned());
     // In the directory that the worker runs in.
-    arguments.extend(build.request.arguments("Dockerfile"));
+    arguments.extend(build.request.arguments(OWN_DOCKERFILE));
     arguments.push("--".to_owned());
     arguments.push(match &build.request.context {
         None => "-".to_owned(),
