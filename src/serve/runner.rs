@@ -205,7 +205,10 @@ async fn attempt(service: &Service, build: &Build) -> io::Result<Next> {
             }
         }
     };
-    let child = worker::start(&job_file, &work, context.as_deref())?;
+    let config = service.herald.config();
+    let hidden: Vec<String> =
+        config.secrets().filter_map(|place| place.variable()).map(str::to_owned).collect();
+    let child = worker::start(&job_file, &work, context.as_deref(), &hidden)?;
     let limit = Duration::from_secs(build.timeout_seconds);
     let ended = worker::supervise(child, &mut journal, limit, stop, || service.hub.tell(&build.id)).await?;
     let out_of_memory = group.as_ref().is_some_and(super::memory::Group::was_out_of_memory);

@@ -3,12 +3,15 @@
 mod accept;
 mod builds;
 mod caller;
+mod hooks;
 mod routes;
 mod streams;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use view::View;
 
 use axum::Extension;
 use axum::extract::{Request, State};

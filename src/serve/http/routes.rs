@@ -10,7 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use super::{accept, builds, streams};
+use super::{accept, builds, hooks, streams};
 use crate::serve::Service;
 use crate::serve::problem::Problem;
 
@@ -57,6 +57,7 @@ fn routes() -> Routes {
         .add(MethodFilter::GET, "/v1/builds/{id}/logs", streams::logs)
         .add(MethodFilter::GET, "/v1/builds/{id}/events", streams::events)
         .add(MethodFilter::POST, "/v1/builds/{id}/rebuild", accept::rebuild)
+        .add(MethodFilter::POST, "/v1/hooks/{name}", hooks::receive)
 }
 
 /// All routes.

@@ -4,19 +4,22 @@
 //! change of state is one transaction, and nobody else changes anything: the service holds a lock on its directory.
 
 mod change;
+mod deliveries;
 mod look;
 mod table;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub(crate) use change::Asked;
+pub(crate) use change::{Accepted, Asked, Pushed};
+pub(crate) use deliveries::PushKey;
 pub(crate) use look::{Filter, Place};
 
 use super::build::BuildId;
+use super::deliver::Herald;
 
 /// Why the queue fails.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +64,13 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
     tasks: mpsc::Sender<Task>,
+    /// Knows who is told of changes.
+    herald: Arc<Herald>,
 }
 
 impl Queue {
     /// Opens the database in `path`, making it if need be.
-    pub(super) fn open(path: &Path) -> Result<Self, QueueError> {
+    pub(super) fn open(path: &Path, herald: Arc<Herald>) -> Result<Self, QueueError> {
         let mut connection = table::open(path)?;
         let (tasks, inbox) = mpsc::channel::<Task>();
         std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
@@ -73,7 +78,7 @@ impl Queue {
                 task(&mut connection);
             }
         })?;
-        Ok(Self { tasks })
+        Ok(Self { tasks, herald })
     }
 
     /// Does something with the database, in a transaction that counts only if it succeeds.

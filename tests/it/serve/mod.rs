@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod ends;
+mod hooks;
 mod load;
 mod remote;
 
