@@ -14,7 +14,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cooper::cancel::Cancel;
-use cooper::exec::sandbox::{Isolation, IsolationChoice, LayerSource, Network, Rootfs, RunSpec, Sandbox};
+use cooper::exec::sandbox::{
+    DiffSettings, Isolation, IsolationChoice, LayerSource, Network, Rootfs, RunSpec, Sandbox,
+};
 use cooper::layer::{Digest, Entry, Metadata, TarWriter};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tempfile::TempDir;
@@ -91,7 +93,7 @@ impl Unpacked {
     }
 
     fn commit(&self, rootfs: &mut Rootfs) -> u64 {
-        rootfs.commit(None, &mut std::io::sink(), &self.cancel).unwrap().entries
+        rootfs.commit(DiffSettings::default(), &mut std::io::sink(), &self.cancel).unwrap().entries
     }
 }
 

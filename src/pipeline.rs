@@ -178,6 +178,7 @@ async fn run(
             error = pushes.failure() => return Err(error),
         };
         pushes.send(&squashed);
+        image.tell(events);
         images.push(image);
         bases.push(build.bases);
         for target in &request.further_targets {

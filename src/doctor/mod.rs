@@ -14,6 +14,7 @@ mod isolation;
 mod node;
 mod registry;
 mod store;
+mod tls;
 
 use std::path::Path;
 

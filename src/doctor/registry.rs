@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::finding::{Code, Finding, Level};
 use super::node::{self, Speech};
+use super::tls;
 use crate::image::{ManifestOrIndex, RepoName};
 use crate::layer::Digest;
 use crate::pipeline::describe;
@@ -140,16 +141,11 @@ impl<'a> Visit<'a> {
                 );
                 return Ok(None);
             }
-            Err(error @ (Problem::InvalidCertificate { .. } | Problem::Tls { .. }))
+            Err(error @ (Problem::InvalidCertificate { source, .. } | Problem::Tls { source, .. }))
                 if !speaks(&greeting.plain) =>
             {
-                self.add_advice(
-                    Level::Error,
-                    Code::RegistryTlsBroken,
-                    describe(error),
-                    "give the registry a certificate that is valid now and for this name; if only this pod finds it \
-                     invalid, compare the clocks",
-                );
+                let advice = tls::advice(host, source);
+                self.add_advice(Level::Error, Code::RegistryTlsBroken, describe(error), advice);
                 return Ok(None);
             }
             _ => {}

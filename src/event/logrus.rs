@@ -226,6 +226,7 @@ impl<L: Write + Send, O: Write + Send, E: Write + Send> Reporter for LogrusRepor
         match &event.kind {
             EventKind::Started { .. }
             | EventKind::Progress { .. }
+            | EventKind::Image { .. }
             | EventKind::Error { .. }
             | EventKind::Finished(_) => {}
             EventKind::Note { text } => self.info(&printable(text)),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::layer::Digest;
 use crate::outcome::{BuildOutcome, CacheUse};
 
 pub use json::JsonReporter;
@@ -107,6 +108,15 @@ pub enum EventKind {
         /// How long it took.
         duration_ms: u64,
     },
+    /// An image was put together, for programs; of several platforms each is told of.
+    Image {
+        /// What it runs on.
+        platform: String,
+        /// Of its manifest.
+        digest: Digest,
+        /// Its layers, lowest first.
+        layers: Vec<LayerNews>,
+    },
     /// Why the build failed, for programs; people are told otherwise.
     Error {
         /// May have several lines, with the place in the Dockerfile and what to do.
@@ -195,6 +205,19 @@ pub struct CacheChange {
     pub what: String,
     /// How: `changed`, `added` or `gone`.
     pub how: &'static str,
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerNews {
+    /// Of the blob.
+    pub digest: Digest,
+    /// Of the blob, in bytes.
+    pub size: u64,
+    /// The instruction that made it, as far as the image tells, and cut if it is long.
+    pub created_by: String,
+    /// Whether it is the base image's.
+    pub is_base: bool,
 }
 
 /// Where a RUN printed a line.
@@ -318,6 +341,11 @@ impl Events {
             outcome: Outcome::Stopped,
             told: AtomicU64::new(0),
         }
+    }
+
+    /// Says what an image consists of, to programs.
+    pub fn image(&self, platform: String, digest: Digest, layers: Vec<LayerNews>) {
+        self.report(EventKind::Image { platform, digest, layers });
     }
 
     /// Says why the build failed, to programs.

@@ -55,7 +55,10 @@ impl<W: Write + Send> Reporter for PlainReporter<W> {
 impl<W: Write> State<W> {
     fn write(&mut self, kind: &EventKind) -> std::io::Result<()> {
         match kind {
-            EventKind::Started { .. } | EventKind::Error { .. } | EventKind::Finished(_) => Ok(()),
+            EventKind::Started { .. }
+            | EventKind::Image { .. }
+            | EventKind::Error { .. }
+            | EventKind::Finished(_) => Ok(()),
             EventKind::Note { text } => self.line(None, &format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(None, text),
             EventKind::Explained { name, answer, place, changes } => {

@@ -81,7 +81,10 @@ impl Reporter for TerminalReporter {
         let Ok(mut running) = self.running.lock() else { return };
         match &event.kind {
             // What came of it is said when the bars are gone.
-            EventKind::Started { .. } | EventKind::Error { .. } | EventKind::Finished(_) => {}
+            EventKind::Started { .. }
+            | EventKind::Image { .. }
+            | EventKind::Error { .. }
+            | EventKind::Finished(_) => {}
             EventKind::Note { text } => self.line(&format!("{DIM}{text}{DIM:#}")),
             EventKind::Warning { text } => self.line(text),
             EventKind::Explained { name, answer, place, changes } => {

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::StepError;
 use super::layers::{ImageLayer, Layers};
-use super::left_out;
 use super::mounts::{self, Preparation, Prepared, Renewed, Shown, Supplies};
 use super::result::{FileSystem, chain_ids};
 use super::rootfs_pool::{RootfsPool, Unpacking};
 use super::sandbox::{
-    Emulator, Exit, InlineFile, Isolation, IsolationChoice, LayerSource, Mount, MountKind,
+    DiffSettings, Emulator, Exit, InlineFile, Isolation, IsolationChoice, LayerSource, Mount, MountKind,
     Network as SandboxNetwork, OutputStream, Rootfs, RunSettings, RunSpec, Sandbox, SandboxError, is_foreign,
 };
 use super::solve::SolverSettings;
@@ -149,15 +148,9 @@ impl Runner {
         drop(span);
         let _span = tracing::info_span!("diff").entered();
         let mut layer = NewLayer::begin(&settings.layers)?;
-        if settings.ignored_paths.is_empty() {
-            rootfs.commit(settings.clock.epoch, &mut layer, &settings.cancel)?;
-        } else {
-            let scratch = settings.layers.store().scratch();
-            layer = left_out::filter(layer, &settings.ignored_paths, scratch, |tar| {
-                rootfs.commit(settings.clock.epoch, tar, &settings.cancel)?;
-                Ok(())
-            })?;
-        }
+        let ignored = settings.ignored_paths.clone();
+        let diff = DiffSettings { latest_mtime: settings.clock.epoch, ignored };
+        rootfs.commit(diff, &mut layer, &settings.cancel)?;
         let layer = layer.finish()?;
         chain = chain_ids(&[layers, vec![layer.clone()]].concat());
         // What was left out of the layer is still in the directory, which others would take for the layer.

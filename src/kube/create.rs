@@ -53,7 +53,7 @@ async fn create_owned(cluster: &Cluster, objects: &Objects) -> Result<(), KubeEr
     if let Some(map) = &objects.config_map {
         create_one(&cluster.api(), map, "ConfigMap", async || Ok(None)).await?;
     }
-    if let Some(secret) = &objects.secret {
+    for secret in [&objects.secret, &objects.logins].into_iter().flatten() {
         create_one(&cluster.api(), secret, "Secret", async || Ok(None)).await?;
     }
     Ok(())

@@ -7,14 +7,15 @@ use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, KeyToPath,
+    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
     LocalObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodSpec, PodTemplateSpec,
-    ResourceRequirements, Secret, SecretVolumeSource, Toleration as PodToleration, Volume, VolumeMount,
+    ResourceRequirements, Secret, SecretKeySelector, SecretVolumeSource, Toleration as PodToleration, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::submission::{FILES, Limits, SECRETS, Store, Submission};
+use super::submission::{FILES, Limits, Logins, SECRETS, Store, Submission};
 
 /// The value of the label `app.kubernetes.io/managed-by`, by which Cooper finds its Jobs.
 pub const MANAGED_BY: &str = "cooper";
@@ -37,6 +38,9 @@ const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 /// Where the pod has docker's `config.json`.
 const DOCKER_CONFIG: &str = "/kaniko/.docker";
 
+/// The key of a Secret of the type `kubernetes.io/dockerconfigjson`.
+const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
+
 /// Where the pod has the store.
 const STORE: &str = "/kaniko/store";
 
@@ -52,12 +56,19 @@ pub struct Objects {
     pub config_map: Option<ConfigMap>,
     /// The build's secrets, if there are any.
     pub secret: Option<Secret>,
+    /// The logins for registries, if they go with the Job. They are never printed.
+    pub logins: Option<Secret>,
 }
 
 impl Objects {
     /// The objects of a submission.
     pub fn new(submission: &Submission) -> Self {
-        Self { job: job(submission), config_map: config_map(submission), secret: secret(submission) }
+        Self {
+            job: job(submission),
+            config_map: config_map(submission),
+            secret: secret(submission),
+            logins: logins(submission),
+        }
     }
 
     /// The same, owned by the Job as the API server has made it: they go when it goes.
@@ -74,8 +85,8 @@ impl Objects {
         if let Some(map) = &mut self.config_map {
             map.metadata.owner_references = Some(vec![owner.clone()]);
         }
-        if let Some(secret) = &mut self.secret {
-            secret.metadata.owner_references = Some(vec![owner]);
+        for secret in [&mut self.secret, &mut self.logins].into_iter().flatten() {
+            secret.metadata.owner_references = Some(vec![owner.clone()]);
         }
         self
     }
@@ -134,6 +145,17 @@ fn secret(submission: &Submission) -> Option<Secret> {
         data: Some(data),
         immutable: Some(true),
         type_: Some("Opaque".to_owned()),
+        string_data: None,
+    })
+}
+
+fn logins(submission: &Submission) -> Option<Secret> {
+    let Logins::Carried(config) = &submission.logins else { return None };
+    Some(Secret {
+        metadata: metadata(submission, &submission.logins_secret()?),
+        data: Some([(DOCKER_CONFIG_KEY.to_owned(), ByteString(config.reveal().to_vec()))].into()),
+        immutable: Some(true),
+        type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
         string_data: None,
     })
 }
@@ -212,6 +234,20 @@ fn container(submission: &Submission, mounts: Vec<VolumeMount>) -> Container {
         value: Some(value.to_owned()),
         value_from: None,
     };
+    let logins = submission.logins_secret().map(|name| EnvVar {
+        name: "DOCKER_AUTH_CONFIG".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name,
+                key: DOCKER_CONFIG_KEY.to_owned(),
+                optional: MUST_BE_THERE,
+            }),
+            ..EnvVarSource::default()
+        }),
+    });
+    let env = [variable("COOPER_STORE", STORE), variable("DOCKER_CONFIG", DOCKER_CONFIG)];
+    let env = env.into_iter().chain(logins).collect();
     let quantities = |limits: &Limits| {
         let limits = limits.0.iter();
         Some(limits.map(|(name, value)| (name.clone(), Quantity(value.clone()))).collect())
@@ -221,7 +257,7 @@ fn container(submission: &Submission, mounts: Vec<VolumeMount>) -> Container {
         image: Some(submission.builder.clone()),
         command: Some(vec!["/kaniko/cooper".to_owned(), "build".to_owned()]),
         args: Some(submission.arguments.clone()),
-        env: Some(vec![variable("COOPER_STORE", STORE), variable("DOCKER_CONFIG", DOCKER_CONFIG)]),
+        env: Some(env),
         resources: Some(ResourceRequirements {
             requests: quantities(&submission.requests),
             limits: quantities(&submission.limits),
@@ -276,7 +312,7 @@ fn volumes(submission: &Submission) -> Vec<(Volume, VolumeMount)> {
     }
     if let Some(name) = &submission.registry_secret {
         let item =
-            KeyToPath { key: ".dockerconfigjson".to_owned(), path: "config.json".to_owned(), mode: None };
+            KeyToPath { key: DOCKER_CONFIG_KEY.to_owned(), path: "config.json".to_owned(), mode: None };
         let source = SecretVolumeSource {
             secret_name: Some(name.clone()),
             optional: MUST_BE_THERE,

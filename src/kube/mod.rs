@@ -32,5 +32,6 @@ pub use print::{Format, print};
 pub use rollout::{ParseRolloutError, Rollout};
 pub use security::{ParsePodSecurityError, PodSecurity};
 pub use submission::{
-    ContextFile, FILES, Limits, ParseSubmissionError, SECRETS, Store, Submission, Toleration, random_suffix,
+    ContextFile, FILES, Limits, Logins, ParseSubmissionError, SECRETS, Store, Submission, Toleration,
+    random_suffix,
 };

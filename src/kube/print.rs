@@ -19,9 +19,9 @@ pub enum Format {
     Pod,
 }
 
-/// The objects as `kubectl apply --filename -` takes them.
+/// The objects as `kubectl apply --filename -` takes them, without the logins for registries.
 pub fn print(objects: &Objects, format: Format) -> Result<String, KubeError> {
-    let Objects { job, config_map, secret } = objects;
+    let Objects { job, config_map, secret, logins: _ } = objects;
     let mut items = Vec::new();
     items.extend(config_map.iter().map(value));
     items.extend(secret.iter().map(value));

@@ -167,6 +167,8 @@ impl Progress {
         let available = status.available_replicas.unwrap_or_default();
         if updated < replicas {
             Self::Waits(format!("{updated} of {replicas} pods are new"))
+        } else if all == updated + 1 {
+            Self::Waits("one old pod has to end".to_owned())
         } else if all > updated {
             Self::Waits(format!("{} old pods have to end", all - updated))
         } else if available < updated {

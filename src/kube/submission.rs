@@ -38,6 +38,8 @@ pub struct Submission {
     pub pushed_context: Option<String>,
     /// Name of the Secret of the type `kubernetes.io/dockerconfigjson` for the registries.
     pub registry_secret: Option<String>,
+    /// Logins for the registries that go with the Job.
+    pub logins: Logins,
     /// Names of the Secrets for pulling Cooper's image.
     pub pull_secrets: Vec<String>,
     /// What the pod gets, and what it may take.
@@ -71,6 +73,24 @@ impl Submission {
         let end = format!("-{}", self.token);
         if self.name.ends_with(&end) { self.name.clone() } else { format!("{}{end}", self.name) }
     }
+
+    /// The name of the Secret with the logins, if there are any.
+    pub fn logins_secret(&self) -> Option<String> {
+        (self.logins != Logins::None).then(|| format!("{}-logins", self.belongings()))
+    }
+}
+
+/// Logins for registries in a Secret of the Job's own. The builder gets them as a variable: under `in-place` a RUN can
+/// read whatever is mounted in the pod, but not the builder's environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Logins {
+    /// There are none.
+    #[default]
+    None,
+    /// The Secret is only named, for who makes it.
+    Named,
+    /// docker's `config.json` with them.
+    Carried(SecretValue),
 }
 
 /// A file in the Job's ConfigMap.

@@ -1,6 +1,6 @@
 //! What there is to say about a Dockerfile: mistakes, and what is probably not meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::inputs::{FetchedMain, Inputs};
@@ -11,8 +11,8 @@ use crate::dockerfile::{
     lint_violation, parse_partly,
 };
 use crate::event::Events;
-use crate::graph::{Base, Bases, Graph, Operation, Planned, plan};
-use crate::image::{ImageConfig, Platform};
+use crate::graph::{Base, BaseSource, Bases, Graph, Operation, Planned, plan};
+use crate::image::{ImageConfig, ImageRef, Platform};
 use crate::request::BuildRequest;
 
 /// What a check found.
@@ -75,20 +75,43 @@ fn check_partly(errors: &Diagnostics) -> Checked {
 fn misplaced(dockerfile: &Dockerfile, request: &BuildRequest) -> Option<Diagnostic> {
     let build_platform = Platform::host();
     let platform = request.platforms.first().unwrap_or(&build_platform);
+    let (_, error) = plan_with_empty_bases(dockerfile, request, platform);
+    let independent =
+        [Code::UnknownStage, Code::CircularDependency, Code::InvalidBaseName, Code::Unsupported];
+    error.filter(|error| independent.contains(&error.code))
+}
+
+/// The images in registries that the Dockerfile needs for the wanted platforms, as far as that can be said without
+/// knowing them.
+pub(super) fn needed_images(dockerfile: &Dockerfile, request: &BuildRequest) -> BTreeSet<ImageRef> {
+    let host = [Platform::host()];
+    let platforms = if request.platforms.is_empty() { &host[..] } else { &request.platforms };
+    let bases = platforms.iter().map(|platform| plan_with_empty_bases(dockerfile, request, platform).0);
+    let sources = bases.flat_map(|bases| bases.into_keys().map(|need| need.source));
+    sources
+        .filter_map(|source| match source {
+            BaseSource::Registry(image) => Some(image),
+            BaseSource::Layout { .. } => None,
+        })
+        .collect()
+}
+
+/// All base images that planning asks for, taken to be empty, and the mistake at which it ends.
+fn plan_with_empty_bases(
+    dockerfile: &Dockerfile,
+    request: &BuildRequest,
+    platform: &Platform,
+) -> (Bases, Option<Diagnostic>) {
+    let build_platform = Platform::host();
     let mut bases = Bases::new();
     loop {
         match plan(plan_request(request, dockerfile, platform, &build_platform, &bases)) {
-            Ok(Planned::Graph(_)) => return None,
+            Ok(Planned::Graph(_)) => return (bases, None),
             Ok(Planned::Needs(needs)) => bases.extend(needs.into_iter().map(|need| {
                 let config = ImageConfig::for_platform(&need.platform);
                 (need, Base { config, layers: Vec::new(), is_docker: false })
             })),
-            Err(diagnostics) => {
-                let first = diagnostics.into_first();
-                let independent =
-                    [Code::UnknownStage, Code::CircularDependency, Code::InvalidBaseName, Code::Unsupported];
-                return Some(first).filter(|error| independent.contains(&error.code));
-            }
+            Err(diagnostics) => return (bases, Some(diagnostics.into_first())),
         }
     }
 }

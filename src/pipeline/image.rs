@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::BuildError;
+use crate::event::{Events, LayerNews};
 use crate::exec::{Clock, FileSystem, ImageLayer};
 use crate::graph::{Graph, HistoryItem, StepId};
 use crate::image::{Descriptor, History, ImageFormat, Index, IndexEntry, Manifest, Platform, Time, history};
@@ -23,6 +24,8 @@ pub(super) struct BuiltImage {
     pub(super) manifest: Manifest,
     pub(super) manifest_bytes: Vec<u8>,
     pub(super) file_system: Arc<FileSystem>,
+    /// The manifest's layers with what made them.
+    made_by: Vec<LayerNews>,
 }
 
 /// The image as a whole.
@@ -42,6 +45,11 @@ impl BuiltImage {
 
     pub(super) fn descriptor(&self) -> Descriptor {
         self.manifest.descriptor(&self.manifest_bytes)
+    }
+
+    /// Tells what it consists of.
+    pub(super) fn tell(&self, events: &Events) {
+        events.image(self.platform.to_string(), self.descriptor().digest, self.made_by.clone());
     }
 
     pub(super) fn tree(&self, layers: &crate::exec::Layers) -> Result<Tree, crate::exec::StepError> {
@@ -85,6 +93,7 @@ pub(super) fn assemble(
     };
     let manifest_bytes = manifest.to_bytes()?;
     let file_system = Arc::clone(&solved[solved.len() - 1]);
+    let made_by = made_by(&manifest, &config.history, &graph.history);
     Ok(BuiltImage {
         layers,
         config: bytes,
@@ -92,7 +101,28 @@ pub(super) fn assemble(
         manifest,
         manifest_bytes,
         file_system,
+        made_by,
     })
+}
+
+/// Most characters of an instruction that are told.
+const MAX_INSTRUCTION: usize = 300;
+
+/// The layers with the entries of the history that stand for them; `items` is what the history was made from.
+fn made_by(manifest: &Manifest, history: &[History], items: &[HistoryItem]) -> Vec<LayerNews> {
+    let mut entries = history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer);
+    let layers = manifest.layers.iter().map(|layer| {
+        let entry = entries.next();
+        let created_by = entry.map(|(_, entry)| entry.created_by.chars().take(MAX_INSTRUCTION).collect());
+        let is_base = entry.is_some_and(|(at, _)| matches!(items.get(at), Some(HistoryItem::Base(_))));
+        LayerNews {
+            digest: layer.digest,
+            size: layer.size,
+            created_by: created_by.unwrap_or_default(),
+            is_base,
+        }
+    });
+    layers.collect()
 }
 
 /// The image's config as far as the plan knows it: BuildKit's exporter puts the layers there.

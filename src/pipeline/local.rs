@@ -1,11 +1,13 @@
 //! What a build reads on this machine, for who builds it elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::BuildError;
+use super::check::needed_images;
 use super::inputs::{FetchedMain, Inputs};
 use crate::context::Context;
+use crate::image::ImageRef;
 use crate::request::{BuildRequest, ContextSource, DockerfileSource};
 
 /// What a build reads on this machine.
@@ -15,6 +17,8 @@ pub struct LocalInputs {
     pub dockerfile: Option<String>,
     /// The contexts that are directories, after `.dockerignore`; the build context has no name.
     pub contexts: BTreeMap<Option<String>, Arc<Context>>,
+    /// The images that the Dockerfile begins with, copies from and mounts; none if it is elsewhere.
+    pub images: BTreeSet<ImageRef>,
 }
 
 /// Reads the Dockerfile, which must make sense, and lists the files of all contexts that are directories.
@@ -33,5 +37,6 @@ pub fn local_inputs(request: &BuildRequest) -> Result<LocalInputs, BuildError> {
         Inputs::open(request, FetchedMain::default())?
     };
     let dockerfile = (!is_elsewhere).then(|| inputs.dockerfile.source.text().to_owned());
-    Ok(LocalInputs { dockerfile, contexts: inputs.contexts()? })
+    let images = if is_elsewhere { BTreeSet::new() } else { needed_images(&inputs.dockerfile, request) };
+    Ok(LocalInputs { dockerfile, contexts: inputs.contexts()?, images })
 }

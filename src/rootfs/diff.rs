@@ -6,6 +6,7 @@
 //! - what is gone is one whiteout at the topmost missing level; there are no opaque markers;
 //! - what was touched but is as before (type, mode, owner, size, time, capabilities, contents) is left out;
 //! - the names of one file are kept together: if one changed, all that are known are written, the first as a file;
+//! - what is to be ignored is left out, its parents are not: they are as the changes in them have left them;
 //! - sockets count as nothing; of extended attributes, only `security.capability` is kept.
 
 mod baseline;
@@ -16,7 +17,7 @@ mod plain;
 mod status;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub(crate) use baseline::wait_until_later;
 pub(crate) use capability::set_capability;
@@ -24,11 +25,40 @@ pub(crate) use overlay::write_overlay;
 pub(crate) use plain::{write_baseline, write_plain};
 pub(crate) use status::fingerprint_with;
 
+use serde::{Deserialize, Serialize};
+
 use crate::layer::TarError;
 use crate::layer::tar::MAX_PATH;
 
 /// The extended attribute that makes a program privileged.
 pub(crate) const CAPABILITY: &str = "security.capability";
+
+/// How changes are written down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffSettings {
+    /// Times after this (seconds since 1970) are written as this.
+    pub latest_mtime: Option<i64>,
+    /// Paths whose changes, and those of all below them, are left out; absolute or relative to the root.
+    pub ignored: Vec<PathBuf>,
+}
+
+impl DiffSettings {
+    /// Whether changes of `path`, as a layer writes it, are left out.
+    pub(crate) fn ignores(&self, path: &Path) -> bool {
+        is_ignored(path, &self.ignored)
+    }
+}
+
+/// Whether `path`, as a layer writes it, is one of `ignored` or below one.
+pub(crate) fn is_ignored(path: &Path, ignored: &[PathBuf]) -> bool {
+    ignored.iter().any(|ignored| {
+        let names = ignored.components().filter(|part| matches!(part, Component::Normal(_)));
+        let mut own = path.components();
+        let mut names = names.peekable();
+        // Ignoring `/` leaves out everything.
+        names.all(|name| own.next() == Some(name))
+    })
+}
 
 /// Why changes cannot be written down.
 #[derive(Debug, thiserror::Error)]

@@ -199,7 +199,8 @@ fn keeps_attributes(kind: FileType) -> bool {
     matches!(kind, FileType::RegularFile | FileType::Directory)
 }
 
-fn attribute(kind: FileType) -> &'static str {
+/// The attribute in which the owner of something of this type is recorded.
+pub(crate) fn attribute(kind: FileType) -> &'static str {
     if keeps_attributes(kind) { OWNER } else { CAPABILITY }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Provider;
 use super::request::{NotifyUrl, Request};
 use crate::layer::Digest;
+use crate::outcome::CacheUse;
 
 /// How often a build is begun before it counts as failed.
 pub(super) const ATTEMPTS: u32 = 2;
@@ -275,6 +276,8 @@ pub struct Build {
     pub error: Option<String>,
     /// What its worker ended with.
     pub exit_code: Option<u8>,
+    /// What the caches were good for, once it has ended and if it came so far.
+    pub cache: Option<CacheUse>,
 }
 
 /// How a build ended.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::told;
 use crate::event::{PlainReporter, Reporter as _};
+use crate::outcome::CacheUse;
 
 /// The file of events.
 pub(super) const EVENTS: &str = "events.jsonl";
@@ -131,6 +132,27 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
+/// Most bytes at the end of a build's events in which what came of it is looked for.
+const MAX_TAIL: u64 = 64 << 10;
+
+/// What the caches were good for in a build that has said all, if it has said that.
+pub(super) fn cache_use(directory: &Path) -> Option<CacheUse> {
+    #[derive(Deserialize)]
+    struct Line {
+        event: String,
+        cache: Option<CacheUse>,
+    }
+    let mut file = File::open(directory.join(EVENTS)).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL))).ok()?;
+    let mut tail = Vec::new();
+    file.take(MAX_TAIL).read_to_end(&mut tail).ok()?;
+    let mut lines =
+        tail.rsplit(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    // An attempt that did not come so far must not be told of with the words of the one before.
+    lines.find(|line| matches!(&*line.event, "finished" | "started"))?.cache
+}
+
 /// Where a build's files are.
 pub(super) fn directory(data: &Path, id: &super::build::BuildId) -> PathBuf {
     data.join("builds").join(id.as_str())
@@ -154,6 +176,12 @@ mod tests {
         journal.take(b"\x1b[1merror\x1b[0m: it broke").unwrap();
         journal.take(b"help: do this").unwrap();
         assert_eq!(journal.error().unwrap(), "it broke\nhelp: do this");
+        assert_eq!(cache_use(directory.path()), None);
+        journal.take(br#"{"at_ms":2,"event":"finished","cache":{"hits":1,"steps":3}}"#).unwrap();
+        journal.note("and more").unwrap();
+        assert_eq!(cache_use(directory.path()), Some(CacheUse { hits: 1, steps: 3 }));
+        journal.take(br#"{"at_ms":0,"event":"started","schema":1}"#).unwrap();
+        assert_eq!(cache_use(directory.path()), None);
         let events = std::fs::read_to_string(path).unwrap();
         assert!(events.starts_with("{\"event\":\"started\"}\n{\"at_ms\":1,\"event\":\"begun\""), "{events}");
         assert!(events.matches("hello").count() < 5 && events.contains("more output"), "{events}");

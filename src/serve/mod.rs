@@ -23,6 +23,7 @@ mod logins;
 mod memory;
 mod metrics;
 mod order;
+mod page;
 mod problem;
 mod queue;
 mod request;

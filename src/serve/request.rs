@@ -197,6 +197,10 @@ const MAX_TEXT: usize = 32 << 10;
 /// Most bytes of a Dockerfile in a request; longer ones are in the context.
 const MAX_DOCKERFILE_TEXT: usize = 128 << 10;
 
+/// The name of a Dockerfile that came with a request, in the directory that the worker runs in. What the context has
+/// under the same name would be taken first, so it is one that nobody else gives.
+pub(super) const OWN_DOCKERFILE: &str = "Dockerfile (request)";
+
 impl Request {
     /// Finds what cannot be. Gives where the context is, if it does not come with the request.
     pub(super) fn validate(&self) -> Result<Option<Source>, InvalidRequest> {
@@ -296,8 +300,7 @@ impl Request {
             add("tag", &tag.to_string());
         }
         if self.dockerfile_text.is_some() {
-            // In the directory that the worker runs in.
-            add("file", "Dockerfile");
+            add("file", OWN_DOCKERFILE);
         } else if let Some(path) = &self.dockerfile {
             add("file", path);
         }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::build::{Build, BuildId, Ending, State};
 use super::journal::{self, Journal};
 use super::queue::QueueError;
-use super::request::{Context, Request};
+use super::request::{Context, OWN_DOCKERFILE, Request};
 use super::worker::{self, Job, Stop, WorkerEnd};
 use super::{Service, upload};
 
@@ -112,7 +112,7 @@ async fn run_one(service: &Service, build: Build) {
         Ok(next) => settle(service, &build, next).await,
         Err(error) => {
             let error = format!("the service cannot run this build: {error}");
-            service.queue.end(id.clone(), Ending::Failed { error, exit_code: None }).await
+            service.queue.end(id.clone(), Ending::Failed { error, exit_code: None }, None).await
         }
     };
     service.stops.remove(&id);
@@ -161,7 +161,10 @@ enum Next {
 async fn settle(service: &Service, build: &Build, next: Next) -> Result<Option<Build>, QueueError> {
     let id = build.id.clone();
     match next {
-        Next::End(ending) => service.queue.end(id, ending).await,
+        Next::End(ending) => {
+            let cache = journal::cache_use(&journal::directory(&service.settings.data, &id));
+            service.queue.end(id, ending, cache).await
+        }
         Next::Interrupted(why) => service.queue.interrupt(id, why).await,
         Next::HandBack => service.queue.hand_back(id).await,
     }
@@ -260,7 +263,7 @@ fn prepare_work(directory: &Path, request: &Request) -> io::Result<std::path::Pa
     }
     std::fs::create_dir(&work)?;
     if let Some(text) = &request.dockerfile_text {
-        std::fs::write(work.join("Dockerfile"), text)?;
+        std::fs::write(work.join(OWN_DOCKERFILE), text)?;
     }
     Ok(work)
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use cooper::cancel::Cancel;
 use cooper::exec::sandbox::{
-    Access, Exit, Isolation, IsolationChoice, LayerSource, Mount, MountKind, Network, OutputStream, Rootfs,
-    RunSpec, Sandbox, SandboxError,
+    Access, DiffSettings, Exit, Isolation, IsolationChoice, LayerSource, Mount, MountKind, Network,
+    OutputStream, Rootfs, RunSpec, Sandbox, SandboxError,
 };
 use cooper::layer::{Digest, Entry, EntryKind, Metadata, TarReader, TarWriter};
 use tempfile::TempDir;
@@ -171,9 +171,16 @@ impl Fixture {
 
     fn commit(&self, rootfs: &mut Rootfs) -> Vec<u8> {
         let mut tar = Vec::new();
-        rootfs.commit(None, &mut tar, &self.cancel).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        rootfs
+            .commit(DiffSettings::default(), &mut tar, &self.cancel)
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
         tar
     }
+}
+
+/// Times of two runs differ otherwise.
+fn early() -> DiffSettings {
+    DiffSettings { latest_mtime: Some(1_000_000_001), ..DiffSettings::default() }
 }
 
 fn layer(chain: Digest, tar: Vec<u8>) -> LayerSource {
@@ -502,8 +509,7 @@ fn changes_become_the_same_layer_in_every_isolation() {
             let mut rootfs = fixture.rootfs(isolation, &[base()]);
             fixture.succeed(&mut rootfs, script);
             let mut tar = Vec::new();
-            // Times of the two runs differ otherwise.
-            rootfs.commit(Some(1_000_000_001), &mut tar, &fixture.cancel).unwrap();
+            rootfs.commit(early(), &mut tar, &fixture.cancel).unwrap();
             assert_eq!(listing(&tar), *expected, "{isolation}: {script}");
             tar
         });
@@ -541,7 +547,7 @@ fn rough_commands_leave_something_that_can_be_recorded() {
             let mut rootfs = fixture.rootfs(isolation, &[base()]);
             let (_, printed) = fixture.run(&mut rootfs, script);
             let mut tar = Vec::new();
-            rootfs.commit(Some(1_000_000_001), &mut tar, &fixture.cancel).unwrap();
+            rootfs.commit(early(), &mut tar, &fixture.cancel).unwrap();
             assert_eq!(listing(&tar), expected, "{isolation}: {script}: {printed}");
             tar
         });
@@ -585,6 +591,37 @@ fn each_commit_holds_what_came_after_the_one_before() {
             fixture.succeed(&mut again, "cat /app/*; find /data | sort"),
             "2\n/data\n/data/link\n/data/one\n/data/sub\n/data/two\n/data/zwei\n"
         );
+    }
+}
+
+/// How many child processes this one has. A test is a process.
+fn children() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let children =
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok());
+    children.map(|children| children.split_whitespace().count()).sum()
+}
+
+#[test]
+fn a_helper_waits_for_the_diff_of_its_command_and_for_nothing_else() {
+    let fixture = Fixture::new();
+    for isolation in BOTH {
+        let mut rootfs = fixture.rootfs(isolation, &[base()]);
+        assert_eq!(children(), 0, "{isolation}");
+        fixture.succeed(&mut rootfs, "echo 1 >/data/three");
+        assert_eq!(children(), 1, "{isolation}: one that can tell what has changed");
+        // Nobody has asked it: what it knows of, the next one finds too.
+        fixture.run(&mut rootfs, "echo 2 >/data/four; exit 1");
+        assert_eq!(children(), 1, "{isolation}");
+        assert_eq!(
+            listing(&fixture.commit(&mut rootfs)),
+            ["dir 755 0:0 data", "file 644 0:0 data/four [2]", "file 644 0:0 data/three [1]"]
+        );
+        assert_eq!(children(), 0, "{isolation}");
+        assert_eq!(listing(&fixture.commit(&mut rootfs)), [""; 0], "{isolation}: without a command");
+        fixture.succeed(&mut rootfs, "true");
+        drop(rootfs);
+        assert_eq!(children(), 0, "{isolation}");
     }
 }
 
@@ -876,7 +913,15 @@ fn all_of_this_works_with_the_capabilities_of_cri_o() {
     let output = Command::new("setpriv")
         .args(["--bounding-set", allowed])
         .arg(std::env::current_exe().unwrap())
-        .args(["sandbox::", "--skip", "all_of_this_works", "--skip", "sandbox::where_"])
+        .args([
+            "sandbox::",
+            "--skip",
+            "all_of_this_works",
+            "--skip",
+            "sandbox::where_",
+            "--skip",
+            "a_helper_waits",
+        ])
         .env(EXPECTED_IDS, "ids shifted by one")
         .output()
         .unwrap();
@@ -953,7 +998,7 @@ fn on_an_overlay() {
     let script = "rm -r /data/sub; ln /data/one /data/eins; chmod 600 /data/one";
     assert!(rootfs.run(&shell(script), &mut |_, _| {}, &cancel).unwrap().success());
     let mut tar = Vec::new();
-    rootfs.commit(None, &mut tar, &cancel).unwrap();
+    rootfs.commit(DiffSettings::default(), &mut tar, &cancel).unwrap();
     let expected =
         ["dir 755 0:0 data", "file 600 0:0 data/eins [one]", "hard data/one = data/eins", "gone data/sub"];
     assert_eq!(listing(&tar), expected);

@@ -6,6 +6,7 @@ mod context;
 mod dry_run;
 mod follow;
 mod jobs;
+mod logins;
 mod outages;
 mod rollout;
 

@@ -73,6 +73,9 @@ need_group() {
             need setcap libcap2-bin
             need qemu-aarch64-static qemu-user-static
             need script bsdutils
+            # For the service's page: a browser, and letters for it.
+            need chromium chromium
+            [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || missing+=(fonts-dejavu-core)
             # For Cooper's own image: a network of its own with names, a pod, the other architecture.
             need ip iproute2
             need dnsmasq dnsmasq-base

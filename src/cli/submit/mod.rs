@@ -37,6 +37,10 @@ pub(super) struct SubmitArguments {
     /// Secret of type kubernetes.io/dockerconfigjson with the credentials for the registries
     #[arg(long, value_name = "SECRET", help_heading = JOB)]
     registry_secret: Option<String>,
+    /// Carry the logins along that the build needs: those of `docker login` here for the registries of the image, the
+    /// caches and the base images, in a Secret that goes with the Job
+    #[arg(long, conflicts_with = "registry_secret", help_heading = JOB)]
+    with_logins: bool,
     /// Secret for pulling Cooper's own image; repeatable
     #[arg(long = "image-pull-secret", value_name = "SECRET", help_heading = JOB)]
     image_pull_secrets: Vec<String>,

@@ -1,6 +1,6 @@
 //! From a build's options to a submission: what the build reads here is packed, what it cannot have is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::build;
@@ -8,11 +8,12 @@ use super::SubmitArguments;
 use crate::cache::CachePlace;
 use crate::context::Context;
 use crate::context::fetch::{ArtifactError, PackedContext};
+use crate::context::source::{ContextOrigin, RemoteContext};
 use crate::exec::{SecretValue, Supplies, SupplyError};
 use crate::graph::NamedContext;
 use crate::image::{ImageRef, RepoName};
 use crate::kube::{
-    ContextFile, FILES, Limits, PodSecurity, SECRETS, Store, Submission, Toleration, random_suffix,
+    ContextFile, FILES, Limits, Logins, PodSecurity, SECRETS, Store, Submission, Toleration, random_suffix,
 };
 use crate::pipeline::{BuildError, LocalInputs, local_inputs};
 use crate::registry::RegistrySettings;
@@ -98,6 +99,8 @@ pub(super) struct Prepared {
     /// How the registry of the contexts is reached from here.
     pub(super) registries: RegistrySettings,
     pub(super) tags: Vec<ImageRef>,
+    /// The repositories that the Job reads and writes, as far as they are named.
+    pub(super) repositories: BTreeSet<RepoName>,
     /// Holds the archives.
     _scratch: tempfile::TempDir,
 }
@@ -171,6 +174,7 @@ pub(super) fn prepare(arguments: &SubmitArguments) -> Result<Prepared, PrepareEr
         secrets,
         pushed_context: Some(pushed.join(" ")).filter(|names| !names.is_empty()),
         registry_secret: arguments.registry_secret.clone(),
+        logins: if arguments.with_logins { Logins::Named } else { Logins::None },
         pull_secrets: arguments.image_pull_secrets.clone(),
         requests: limits([("cpu", "500m"), ("memory", "256Mi")], arguments.requests.as_ref()),
         limits: limits([("cpu", "2"), ("memory", "1Gi")], arguments.limits.as_ref()),
@@ -189,11 +193,38 @@ pub(super) fn prepare(arguments: &SubmitArguments) -> Result<Prepared, PrepareEr
     };
     Ok(Prepared {
         submission,
+        repositories: repositories(&request, &local, &carried.pushed),
         contexts: carried.pushed,
         registries: request.registries,
         tags: request.tags,
         _scratch: scratch,
     })
+}
+
+/// The repositories that the Job will ask for something.
+fn repositories(request: &BuildRequest, local: &LocalInputs, pushed: &[PushedContext]) -> BTreeSet<RepoName> {
+    let artifact = |context: &RemoteContext| match &context.origin {
+        ContextOrigin::Artifact(image) => Some(image.clone()),
+        _ => None,
+    };
+    let context = match &request.context {
+        ContextSource::Remote(context) => artifact(context),
+        ContextSource::Directory(_) | ContextSource::Empty => None,
+    };
+    let named = request.contexts.values().filter_map(|context| match context {
+        NamedContext::Image(image) => Some(image.clone()),
+        NamedContext::Remote(context) => artifact(context),
+        NamedContext::Directory(_) | NamedContext::Layout(_) => None,
+    });
+    let images = request.tags.iter().chain(&local.images).cloned().chain(context).chain(named);
+    let from = request.cache_from.iter().map(|source| &source.place);
+    let caches = from.chain(request.cache_to.iter().map(|target| &target.place));
+    let caches = caches.filter_map(|place| match place {
+        CachePlace::Registry(name) => Some(name.clone()),
+        CachePlace::Layout(_) => None,
+    });
+    let pushed = pushed.iter().map(|context| context.repository.clone());
+    images.map(|image| image.repository().clone()).chain(caches).chain(pushed).collect()
 }
 
 /// What is in values rather than options.
@@ -280,7 +311,6 @@ fn carry(
 
 /// The address of a context that is not on this machine, as it was typed.
 fn elsewhere(arguments: &SubmitArguments, request: &BuildRequest) -> Result<Option<String>, PrepareError> {
-    use crate::context::source::ContextOrigin;
     let ContextSource::Remote(context) = &request.context else { return Ok(None) };
     match context.origin {
         ContextOrigin::Stdin => Ok(None),

@@ -1,5 +1,6 @@
 //! A submission from end to end.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -12,10 +13,11 @@ use super::{DryRun, SubmitArguments};
 use crate::cli::build::{Failure, complain, say};
 use crate::cli::progress::Progress;
 use crate::context::fetch::ArtifactError;
-use crate::image::ImageRef;
+use crate::exec::SecretValue;
+use crate::image::{ImageRef, RepoName};
 use crate::kube::{
-    self, ApiError, Cluster, Created, Follow, Format, JobResult, KubeError, Line, Objects, Permissions,
-    PodSecurity,
+    self, ApiError, Cluster, Created, Follow, Format, JobResult, KubeError, Line, Logins, Objects,
+    Permissions, PodSecurity,
 };
 use crate::layer::Digest;
 use crate::pipeline::describe;
@@ -112,6 +114,12 @@ pub(in crate::cli) fn complain_of(error: &dyn std::error::Error) {
 fn start(arguments: &SubmitArguments) -> Result<(), SubmitError> {
     let prepared = prepare(arguments)?;
     if let Some(DryRun::Client) = arguments.dry_run {
+        if let Some(name) = prepared.submission.logins_secret() {
+            complain(&format!(
+                "the Secret with the logins is not printed; make it with `kubectl create secret docker-registry {name} …`, \
+                 or name one with `--registry-secret`"
+            ));
+        }
         let text =
             kube::print(&Objects::new(&prepared.submission), arguments.format.unwrap_or(Format::Yaml))?;
         return match io::stdout().write_all(text.as_bytes()) {
@@ -149,7 +157,8 @@ async fn submit(arguments: &SubmitArguments, mut prepared: Prepared) -> Result<(
     let cluster = Cluster::find(&arguments.place.place()).await?;
     let submission = &mut prepared.submission;
     submission.namespace = Some(cluster.namespace().to_owned());
-    let permissions = Permissions::to_create(!submission.files.is_empty(), !submission.secrets.is_empty());
+    let has_secrets = !submission.secrets.is_empty() || submission.logins != Logins::None;
+    let permissions = Permissions::to_create(!submission.files.is_empty(), has_secrets);
     let permissions = if arguments.detach { permissions } else { permissions.and(Permissions::to_follow()) };
     let permissions =
         if arguments.rollouts.is_empty() { permissions } else { permissions.and(Permissions::to_roll_out()) };
@@ -159,6 +168,9 @@ async fn submit(arguments: &SubmitArguments, mut prepared: Prepared) -> Result<(
     }
     if arguments.pod_security.is_none() {
         submission.security = admitted(&cluster, &screen).await?;
+    }
+    if submission.logins != Logins::None {
+        submission.logins = logins(&prepared.repositories, &screen).await?;
     }
     let objects = Objects::new(submission);
     let contexts = Contexts::push(&prepared.contexts, &prepared, &screen).await?;
@@ -217,6 +229,18 @@ async fn submit(arguments: &SubmitArguments, mut prepared: Prepared) -> Result<(
         result = roll_out(arguments, &cluster, &prepared.tags, digest, &screen) => result,
         () = stop.cancelled() => Err(SubmitError::Interrupted),
     }
+}
+
+/// The logins of this machine for these repositories.
+async fn logins(repositories: &BTreeSet<RepoName>, screen: &Screen) -> Result<Logins, SubmitError> {
+    let credentials = Credentials::load(&CredentialPlaces::from_environment())?;
+    if let Some(config) = credentials.carry(repositories).await? {
+        return Ok(Logins::Carried(SecretValue::new(config.reveal().as_bytes())));
+    }
+    let hosts: BTreeSet<&str> = repositories.iter().map(RepoName::registry).collect();
+    let hosts: Vec<&str> = hosts.into_iter().collect();
+    screen.tell(format!("no logins are known here for {}", hosts.join(", ")));
+    Ok(Logins::None)
 }
 
 /// What the namespace admits.

@@ -2,7 +2,7 @@
 //!
 //! The builder holds credentials and many threads, so it enters no namespace itself. It re-executes its own binary as
 //! a single-threaded *helper* ([`helper_main`]) that enters a user namespace and does one thing there: unpack a layer,
-//! execute a command, write down what changed, or remove a directory.
+//! execute a command and write down what that changed, or remove a directory.
 //!
 //! ```text
 //! builder                                   helper, in a new user namespace
@@ -11,6 +11,7 @@
 //!   the order  ────────────────────────────►  becomes root there, does it
 //!   tar in or out, a command's output ◄ fd 1, 2
 //!   the answer  ◄───────────────────────────  and exits
+//!                                             (after a command: waits for the order of the diff, or the end)
 //! ```
 //!
 //! Where a pod may make no namespaces, the helper keeps the builder's ids, and commands are executed in the pod's own
@@ -39,6 +40,7 @@ mod sys;
 mod unpack;
 mod wire;
 
+pub use crate::rootfs::diff::DiffSettings;
 pub use crate::rootfs::unpack::Warning;
 use choose::Kept;
 pub(crate) use container::is_container;

@@ -57,8 +57,13 @@ impl Helpers {
             self.map.write(helper.id()).map_err(|source| map_refused(self.map, &source))?;
         }
         helper.is_tidying = matches!(operation, Operation::RunInPlace(_));
-        helper.order(operation, self.map)?;
+        self.order(&mut helper, operation)?;
         Ok(helper)
+    }
+
+    /// Gives a helper another order: only to one that has answered that its command has ended.
+    pub(super) fn order(&self, helper: &mut Helper, operation: Operation) -> Result<(), SandboxError> {
+        helper.order(operation, self.map)
     }
 
     /// Has a helper do something that needs no streams.
@@ -140,6 +145,17 @@ impl Helper {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
 
+    /// Receives a part of the stream that precedes the answer; an empty one is its end.
+    pub(super) fn receive_chunk(&mut self, chunk: &mut Vec<u8>) -> Result<(), SandboxError> {
+        let received = wire::receive_chunk(&self.socket, chunk);
+        received.map_err(|error| self.broken(error))
+    }
+
+    /// Waits for an answer that another order may follow.
+    pub(super) fn interim_answer(&mut self) -> Result<Answer, SandboxError> {
+        self.receive()
+    }
+
     /// Waits for the answer and for the end of the helper.
     pub(super) fn answer(mut self) -> Result<Answer, SandboxError> {
         let answer = self.receive()?;
@@ -151,16 +167,20 @@ impl Helper {
         match wire::receive(&self.socket) {
             Ok(Answer::Failed(failure)) => Err(failure.into()),
             Ok(answer) => Ok(answer),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                ) =>
-            {
-                let status = self.child.wait().map_err(SandboxError::Protocol)?;
-                Err(SandboxError::Died { status })
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// Why nothing is received: most probably it has died.
+    fn broken(&mut self, error: io::Error) -> SandboxError {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                match self.child.wait() {
+                    Ok(status) => SandboxError::Died { status },
+                    Err(error) => SandboxError::Protocol(error),
+                }
             }
-            Err(error) => Err(SandboxError::Protocol(error)),
+            _ => SandboxError::Protocol(error),
         }
     }
 }

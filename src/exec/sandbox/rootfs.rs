@@ -6,10 +6,10 @@ use std::process::Stdio;
 
 use super::choose::Kept;
 use super::directory::{Build, Directory};
-use super::process::Helpers;
+use super::process::{Helper, Helpers};
 use super::unpack::{LayerSource, Unpacker};
 use super::wire::{Answer, InPlace, Operation, Root, Run};
-use super::{Exit, Isolation, OutputStream, RunSpec, Sandbox, SandboxError, stream};
+use super::{DiffSettings, Exit, Isolation, OutputStream, RunSpec, Sandbox, SandboxError, stream};
 use crate::cancel::Cancel;
 use crate::layer::Digest;
 use crate::rootfs::unpack::Warning;
@@ -17,7 +17,7 @@ use crate::rootfs::unpack::Warning;
 /// What [`Rootfs::commit`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// How many entries the layer has; with none, nothing has changed.
+    /// How many entries the layer has, with those that were left out; with none, nothing has changed.
     pub entries: u64,
 }
 
@@ -32,6 +32,9 @@ pub struct Rootfs {
     isolation: Isolation,
     kept: Kept,
     warnings: Vec<Warning>,
+    /// The helper that has executed the last command, until somebody asks what that has changed: it has all it takes
+    /// to tell at hand.
+    last_run: Option<Helper>,
 }
 
 /// What a rootfs is made of. Paths are relative to the directory of unpacked layers.
@@ -63,6 +66,7 @@ impl Rootfs {
             isolation: sandbox.isolation,
             kept: sandbox.kept.clone(),
             warnings: Vec::new(),
+            last_run: None,
         };
         for name in ["run", "run/root", "empty", "upper-0", "root"] {
             rootfs.directory.make(rootfs.build.join(name))?;
@@ -81,6 +85,7 @@ impl Rootfs {
         output: &mut dyn FnMut(OutputStream, &[u8]),
         cancel: &Cancel,
     ) -> Result<Exit, SandboxError> {
+        self.last_run = None;
         let run = Run {
             root: self.root(),
             spec: spec.clone(),
@@ -100,32 +105,40 @@ impl Rootfs {
                 }))
             }
         };
-        let helper = self.helpers.start(operation, Stdio::from(stdout_writer), Stdio::from(stderr_writer))?;
+        let mut helper =
+            self.helpers.start(operation, Stdio::from(stdout_writer), Stdio::from(stderr_writer))?;
         if let Err(error) = stream::listen(&helper, stdout, stderr, output, cancel) {
             helper.stop();
             // What it says to that does not matter; that it is gone does.
             let _ = helper.answer();
             return Err(error);
         }
-        match helper.answer()? {
-            Answer::Exited(exit) => Ok(exit),
+        match helper.interim_answer()? {
+            Answer::Exited(exit) => {
+                self.last_run = Some(helper);
+                Ok(exit)
+            }
             _ => Err(SandboxError::Protocol(io::ErrorKind::InvalidData.into())),
         }
     }
 
     /// Writes what the commands since the last commit (or since the beginning) changed, as an uncompressed tar.
-    /// Later changes belong to the next layer. Times after `latest_mtime` (seconds since 1970) are written as that.
+    /// Later changes belong to the next layer.
     pub fn commit(
         &mut self,
-        latest_mtime: Option<i64>,
+        settings: DiffSettings,
         tar: &mut dyn Write,
         cancel: &Cancel,
     ) -> Result<Committed, SandboxError> {
-        let operation =
-            Operation::Diff { root: self.root(), scratch: self.build.join("run/root"), latest_mtime };
-        let (reader, writer) = stream::pipe()?;
-        let helper = self.helpers.start(operation, Stdio::from(writer), Stdio::inherit())?;
-        stream::drain(reader, tar, cancel)?;
+        let operation = Operation::Diff { root: self.root(), scratch: self.build.join("run/root"), settings };
+        let mut helper = match self.last_run.take() {
+            Some(mut helper) => {
+                self.helpers.order(&mut helper, operation)?;
+                helper
+            }
+            None => self.helpers.start(operation, Stdio::null(), Stdio::inherit())?,
+        };
+        stream::drain(&mut helper, tar, cancel)?;
         let Answer::Written(entries) = helper.answer()? else {
             return Err(SandboxError::Protocol(io::ErrorKind::InvalidData.into()));
         };
@@ -203,6 +216,7 @@ impl Rootfs {
 
 impl Drop for Rootfs {
     fn drop(&mut self) {
+        self.last_run = None;
         // What remains is removed when the next sandbox is chosen.
         let _ = self.build.end(&self.helpers);
     }

@@ -73,20 +73,22 @@ pub(super) fn feed(
     }
 }
 
-/// Copies what a helper writes to `target`.
-pub(super) fn drain(pipe: OwnedFd, target: &mut dyn Write, cancel: &Cancel) -> Result<(), SandboxError> {
-    let mut pipe = File::from(pipe);
-    let mut buffer = vec![0; BUFFER];
+/// Copies the tar that a helper sends to `target`.
+pub(super) fn drain(
+    helper: &mut Helper,
+    target: &mut dyn Write,
+    cancel: &Cancel,
+) -> Result<(), SandboxError> {
+    let mut chunk = Vec::new();
     loop {
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }
-        match pipe.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => target.write_all(&buffer[..count]).map_err(SandboxError::WriteLayer)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed("read what the sandbox writes", error)),
+        helper.receive_chunk(&mut chunk)?;
+        if chunk.is_empty() {
+            return Ok(());
         }
+        target.write_all(&chunk).map_err(SandboxError::WriteLayer)?;
     }
 }
 

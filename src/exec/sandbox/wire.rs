@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Exit, Isolation, Refusal, RunSpec};
+use super::{DiffSettings, Exit, Isolation, Refusal, RunSpec};
 use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::{Form, Unpacked};
 
@@ -20,6 +20,9 @@ pub(super) const OWN_IDS: &str = "own-ids";
 /// Longest frame, in bytes: a command line has at most two mebibytes, the rest is small.
 const MAX_FRAME: usize = 64 << 20;
 
+/// Longest chunk of a stream, in bytes.
+const MAX_CHUNK: usize = 256 << 10;
+
 /// What a helper is to do, sent when its ids are mapped. All paths are relative to its working directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
@@ -31,7 +34,7 @@ pub(super) struct Order {
     pub(super) operation: Operation,
 }
 
-/// The one thing a helper does.
+/// What a helper does: one thing, and after a command the diff too.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Operation {
     /// Nothing: that the namespace could be made is all that was asked.
@@ -47,12 +50,12 @@ pub(super) enum Operation {
     Amend { directory: PathBuf, lowers: Vec<PathBuf>, unpacked: Unpacked, scratch: PathBuf },
     /// Note what a plain rootfs holds.
     Baseline { root: PathBuf, fingerprints: PathBuf, baseline: PathBuf },
-    /// Execute a command; output on descriptors 1 and 2.
+    /// Execute a command; output on descriptors 1 and 2. Another order may follow.
     Run(Box<Run>),
-    /// Execute a command without namespaces; output on descriptors 1 and 2.
+    /// Execute a command without namespaces; output on descriptors 1 and 2. Another order may follow.
     RunInPlace(Box<InPlace>),
-    /// Write what changed to descriptor 1.
-    Diff { root: Root, scratch: PathBuf, latest_mtime: Option<i64> },
+    /// Send what changed, as the chunks of a tar that precede the answer. `scratch` is a directory to mount at.
+    Diff { root: Root, scratch: PathBuf, settings: DiffSettings },
     /// Make something belong to a user and a group.
     Give { path: PathBuf, owner: (u32, u32), mode: u32 },
     /// Remove files and directories with all that is in them.
@@ -99,9 +102,9 @@ pub(super) enum Answer {
     Done,
     /// It has unpacked a layer.
     Unpacked(Unpacked),
-    /// The command has ended.
+    /// The command has ended, and its output too. The helper waits for another order, or for the builder to hang up.
     Exited(Exit),
-    /// The changes were written: so many entries.
+    /// The changes were sent: so many there are.
     Written(u64),
     /// It has failed.
     Failed(Failure),
@@ -198,9 +201,78 @@ pub(super) fn receive<T: DeserializeOwned>(mut stream: impl Read) -> io::Result<
     Ok(serde_json::from_slice(&body)?)
 }
 
+/// Sends a stream of bytes ahead of an answer: chunks with a length, an empty one last.
+#[derive(Debug)]
+pub(super) struct ChunkWriter<'a>(pub(super) &'a UnixStream);
+
+impl ChunkWriter<'_> {
+    /// Says that this is all.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        self.0.write_all(&0_u32.to_le_bytes())
+    }
+}
+
+impl Write for ChunkWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let chunk = &bytes[..bytes.len().min(MAX_CHUNK)];
+        if !chunk.is_empty() {
+            let length = u32::try_from(chunk.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+            self.0.write_all(&length.to_le_bytes())?;
+            self.0.write_all(chunk)?;
+        }
+        Ok(chunk.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Receives the next chunk into `buffer`; an empty one is the last.
+pub(super) fn receive_chunk(mut stream: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_CHUNK {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk is too long"));
+    }
+    buffer.resize(length, 0);
+    stream.read_exact(buffer)
+}
+
 /// The helper's end of the socket: its standard input, whose place `/dev/null` takes.
 pub(super) fn take_socket() -> io::Result<UnixStream> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     Ok(UnixStream::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_chunks_ends_before_the_answer() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let sent: Vec<u8> = (0..MAX_CHUNK * 2 + 5).map(|number| number.to_le_bytes()[0]).collect();
+        let received = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut writer = ChunkWriter(&one);
+                assert_eq!(writer.write(&[]).unwrap(), 0);
+                writer.write_all(&sent).unwrap();
+                writer.end().unwrap();
+                send(&one, &Answer::Written(7)).unwrap();
+            });
+            let (mut received, mut chunk) = (Vec::new(), Vec::new());
+            while receive_chunk(&other, &mut chunk).is_ok() && !chunk.is_empty() {
+                received.extend_from_slice(&chunk);
+            }
+            assert!(matches!(receive(&other), Ok(Answer::Written(7))));
+            received
+        });
+        assert!(received == sent);
+        (&one).write_all(&u32::MAX.to_le_bytes()).unwrap();
+        let refused = receive_chunk(&other, &mut Vec::new()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
 }

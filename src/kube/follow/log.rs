@@ -66,6 +66,10 @@ pub(super) async fn follow(
                     let _ = notices.send(Notice::Lost { action: "reading its log", source }).await;
                     return;
                 }
+                // 400 is the answer for a container that has not begun.
+                if source.code() != Some(400) && notices.send(Notice::LogFails(source)).await.is_err() {
+                    return;
+                }
                 wait = (wait * 2).min(Duration::from_secs(5));
             }
         }

@@ -69,6 +69,8 @@ enum Notice {
     Pod(Change<Pod>),
     Event(Change<Event>),
     Log(String),
+    /// It is tried again.
+    LogFails(ApiError),
     LogEnded,
     /// A stream cannot be had.
     Lost {
@@ -196,6 +198,7 @@ impl Following<'_> {
                 self.last_log_line = Some(line.clone());
                 (self.follow.show)(Line::Log(line));
             }
+            Notice::LogFails(source) => self.tell(format!("the log cannot be read now: {source}")),
             Notice::LogEnded => self.open_logs = self.open_logs.saturating_sub(1),
             Notice::Lost { action, source } => {
                 return Err(KubeError::LostContact { action, name: self.name(), source });
@@ -276,7 +279,9 @@ impl Following<'_> {
         let rest = async {
             while self.open_logs > 0 {
                 match notices.recv().await {
-                    Some(notice @ (Notice::Log(_) | Notice::LogEnded)) => drop(self.take(notice)?),
+                    Some(notice @ (Notice::Log(_) | Notice::LogFails(_) | Notice::LogEnded)) => {
+                        drop(self.take(notice)?);
+                    }
                     // The Job has ended: nothing else can change that.
                     Some(_) => {}
                     None => break,

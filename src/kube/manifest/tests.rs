@@ -22,6 +22,7 @@ fn submission() -> Submission {
         secrets: BTreeMap::from([("secret-0".to_owned(), SecretValue::new(&b"hidden"[..]))]),
         pushed_context: Some("r/app@sha256:1".to_owned()),
         registry_secret: None,
+        logins: Logins::Carried(SecretValue::new(&b"hidden"[..])),
         pull_secrets: Vec::new(),
         requests: Limits::default(),
         limits: Limits::default(),
@@ -65,7 +66,8 @@ fn what_belongs_to_a_job_is_owned_by_it() {
     job.metadata.uid = Some("the-uid".to_owned());
     assert_eq!(context_annotation(&job), Some("r/app@sha256:1"));
     let owned = objects.owned_by(&job);
-    for metadata in [owned.config_map.unwrap().metadata, owned.secret.unwrap().metadata] {
+    let secrets = [owned.secret.unwrap().metadata, owned.logins.unwrap().metadata];
+    for metadata in secrets.into_iter().chain([owned.config_map.unwrap().metadata]) {
         let owner = &metadata.owner_references.unwrap()[0];
         assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()), ("Job", "app", "the-uid"));
     }

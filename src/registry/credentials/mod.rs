@@ -1,6 +1,7 @@
 //! Who Cooper is to a registry: docker's `config.json` and its kin, and the helper programs they name.
 
 mod ambient;
+mod carry;
 mod config;
 mod helper;
 mod places;

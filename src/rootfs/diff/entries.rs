@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::capability::capability;
 use super::status::{Fingerprint, Status, fingerprint_with, open_file, read_link};
-use super::{CAPABILITY, DiffError};
+use super::{CAPABILITY, DiffError, DiffSettings};
 use crate::layer::{Device, Entry, EntryKind, Metadata, TarWriter};
 
 /// What is in a rootfs, or in the part of it that was touched, and what of it a layer must say.
@@ -64,25 +64,29 @@ impl Changes {
         self.changed.extend(found);
     }
 
-    /// Writes the layer. Gives the number of its entries, and the fingerprints of its files.
+    /// Writes the layer. Gives the number of entries that it has or that were left out, and the fingerprints of its
+    /// files.
     pub(super) fn write(
         &mut self,
         root: BorrowedFd<'_>,
-        latest_mtime: Option<i64>,
+        settings: &DiffSettings,
         out: impl Write,
     ) -> Result<(u64, Written), DiffError> {
         self.complete();
+        let count = self.changed.len() as u64 + self.gone.len() as u64;
+        // The parents of what is left out stay, and the next name of a file is its first if that is left out.
+        self.changed.retain(|index| !settings.ignores(&self.present[*index].0));
+        self.gone.retain(|path| !settings.ignores(path));
+        let latest_mtime = settings.latest_mtime;
         let mut writer = TarWriter::new(out);
         let mut first_names: HashMap<u64, &Path> = HashMap::new();
         let mut written = Written::new();
         let mut gone = self.gone.iter().peekable();
-        let mut count = 0;
         for index in &self.changed {
             let (path, status) = &self.present[*index];
             while let Some(path) = gone.next_if(|gone| *gone < path) {
                 writer.append(&Entry::whiteout(path), io::empty())?;
             }
-            count += 1;
             if status.links > 1 && !status.is_directory() {
                 match first_names.get(&status.inode) {
                     Some(first) => {
@@ -103,7 +107,7 @@ impl Changes {
         }
         let mut out = writer.finish()?;
         out.flush().map_err(|source| DiffError::Read { path: PathBuf::new(), source })?;
-        Ok((count + self.gone.len() as u64, written))
+        Ok((count, written))
     }
 }
 

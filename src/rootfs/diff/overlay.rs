@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::capability::capability;
 use super::entries::Changes;
 use super::status::{Status, open_file, read_directory, read_link};
-use super::{DiffError, check_length};
+use super::{DiffError, DiffSettings, check_length};
 use crate::rootfs::beneath;
 use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::is_opaque;
@@ -22,12 +22,12 @@ pub(crate) fn write_overlay(
     upper: BorrowedFd<'_>,
     lower: BorrowedFd<'_>,
     ownership: Ownership,
-    latest_mtime: Option<i64>,
+    settings: &DiffSettings,
     out: impl Write,
 ) -> Result<u64, DiffError> {
     let mut reader = Reader { upper, lower, ownership, changes: Changes::default() };
     reader.walk(Path::new(""), Below { exists: true, hidden: false })?;
-    let (count, _) = reader.changes.write(upper, latest_mtime, out)?;
+    let (count, _) = reader.changes.write(upper, settings, out)?;
     Ok(count)
 }
 

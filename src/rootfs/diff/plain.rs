@@ -14,7 +14,7 @@ use rustix::fs::FileType;
 use super::baseline::{self, Baseline, Record};
 use super::entries::{Changes, Written};
 use super::status::{Status, fingerprint, read_directory};
-use super::{DiffError, check_length};
+use super::{DiffError, DiffSettings, check_length};
 use crate::rootfs::owner::Ownership;
 
 /// Writes what changed in `root` since `baseline` was noted, and notes how it is now. Gives the number of entries.
@@ -22,14 +22,14 @@ pub(crate) fn write_plain(
     root: BorrowedFd<'_>,
     baseline: &Path,
     ownership: Ownership,
-    latest_mtime: Option<i64>,
+    settings: &DiffSettings,
     out: impl Write,
 ) -> Result<u64, DiffError> {
     let old =
         File::open(baseline).and_then(|mut file| Baseline::read(&mut file)).map_err(DiffError::Baseline)?;
     let mut changes = Changes { present: walk(root, ownership)?, ..Changes::default() };
     let kept = compare(root, &old, &mut changes)?;
-    let (count, written) = changes.write(root, latest_mtime, out)?;
+    let (count, written) = changes.write(root, settings, out)?;
     note(root, &old, kept, changes.present, &written)
         .map_err(DiffError::Baseline)?
         .replace(baseline)

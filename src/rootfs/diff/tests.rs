@@ -23,6 +23,14 @@ fn listing(tar: &[u8]) -> Vec<String> {
 
 /// A root and the note of it, with `before` done in it before and `after` done after.
 fn changes(before: impl Fn(&Path), after: impl Fn(&Path)) -> Result<Vec<String>, DiffError> {
+    changes_by(&DiffSettings { latest_mtime: Some(7), ..DiffSettings::default() }, before, after)
+}
+
+fn changes_by(
+    settings: &DiffSettings,
+    before: impl Fn(&Path),
+    after: impl Fn(&Path),
+) -> Result<Vec<String>, DiffError> {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("root");
     std::fs::create_dir(&root).unwrap();
@@ -33,9 +41,9 @@ fn changes(before: impl Fn(&Path), after: impl Fn(&Path)) -> Result<Vec<String>,
     wait_until_later(&note).unwrap();
     after(&root);
     let mut tar = Vec::new();
-    write_plain(fd.as_fd(), &note, Ownership::Real, Some(7), &mut tar)?;
+    write_plain(fd.as_fd(), &note, Ownership::Real, settings, &mut tar)?;
     let mut rest = Vec::new();
-    write_plain(fd.as_fd(), &note, Ownership::Real, None, &mut rest)?;
+    write_plain(fd.as_fd(), &note, Ownership::Real, &DiffSettings::default(), &mut rest)?;
     assert_eq!(listing(&rest), [""; 0], "the second time nothing is left");
     Ok(listing(&tar))
 }
@@ -109,4 +117,46 @@ fn paths_that_no_image_can_hold_are_refused() {
     )
     .unwrap_err();
     assert!(error.to_string().ends_with("is longer than 4096 bytes, which no image can hold"), "{error}");
+}
+
+#[test]
+fn a_path_is_ignored_with_all_below_it() {
+    let ignored = [PathBuf::from("/var/cache"), PathBuf::from("tmp/")];
+    for (path, expected) in [
+        ("var/cache", true),
+        ("var/cache/x/y", true),
+        ("var/cached", false),
+        ("var", false),
+        ("tmp", true),
+        ("a/tmp", false),
+    ] {
+        assert_eq!(is_ignored(Path::new(path), &ignored), expected, "{path}");
+    }
+    assert!(is_ignored(Path::new("anything"), &[PathBuf::from("/")]));
+}
+
+#[test]
+fn what_is_ignored_is_left_out_and_its_other_names_are_not() {
+    let before = |root: &Path| {
+        std::fs::create_dir_all(root.join("cache/old")).unwrap();
+        std::fs::write(root.join("cache/gone"), "x").unwrap();
+    };
+    let after = |root: &Path| {
+        std::fs::remove_file(root.join("cache/gone")).unwrap();
+        std::fs::remove_dir(root.join("cache/old")).unwrap();
+        std::fs::write(root.join("cache/new"), "new").unwrap();
+        std::fs::hard_link(root.join("cache/new"), root.join("first")).unwrap();
+        std::fs::hard_link(root.join("cache/new"), root.join("second")).unwrap();
+    };
+    for (ignored, expected) in [
+        ("/cache", &["first at 7", "second = first"][..]),
+        (
+            "cache/old",
+            &["cache at 7", "gone cache/gone", "cache/new at 7", "first = cache/new", "second = cache/new"],
+        ),
+        ("/", &[]),
+    ] {
+        let settings = DiffSettings { latest_mtime: Some(7), ignored: vec![ignored.into()] };
+        assert_eq!(changes_by(&settings, before, after).unwrap(), expected, "{ignored}");
+    }
 }

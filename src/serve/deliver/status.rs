@@ -36,7 +36,7 @@ struct PipelineStatus<'a> {
 
 /// Where people find a build.
 pub(super) fn page(public_url: &Url, build: &Build) -> String {
-    format!("{}/v1/builds/{}", public_url.as_str().trim_end_matches('/'), build.id)
+    format!("{}/#/builds/{}", public_url.as_str().trim_end_matches('/'), build.id)
 }
 
 /// The status of the commit that `build` is for, if somebody wants one.

@@ -51,10 +51,15 @@ pub(super) struct Waiting {
 impl Waiting {
     /// How long to wait for the end.
     pub(super) fn patience(&self) -> Result<Option<Duration>, Problem> {
-        let Some(text) = &self.wait else { return Ok(None) };
-        let wait = units::duration(text).map_err(|error| Problem::bad("bad-query", error.to_string()))?;
-        Ok(Some(wait.min(MAX_WAIT)))
+        patience(self.wait.as_deref())
     }
+}
+
+/// How long the `wait` of a query is.
+pub(super) fn patience(text: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let wait = units::duration(text).map_err(|error| Problem::bad("bad-query", error.to_string()))?;
+    Ok(Some(wait.min(MAX_WAIT)))
 }
 
 /// `GET /v1/builds`
@@ -83,7 +88,7 @@ pub(super) async fn list(
     };
     let builds = builds.into_iter().map(|build| {
         let place = places.get(&build.id).copied();
-        View::new(build, place)
+        View::listed(build, place)
     });
     Ok(Json(Listed { builds: builds.collect(), next }))
 }

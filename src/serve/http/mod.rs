@@ -5,6 +5,7 @@ mod builds;
 mod caller;
 mod hooks;
 mod routes;
+mod status;
 mod streams;
 mod view;
 

@@ -10,18 +10,12 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use super::{accept, builds, hooks, streams};
-use crate::serve::Service;
+use super::{accept, builds, hooks, status, streams};
 use crate::serve::problem::Problem;
+use crate::serve::{Service, page};
 
 /// The API's description.
 const OPENAPI: &str = include_str!("../openapi.json");
-
-const FRONT: &str = concat!(
-    "Cooper ",
-    env!("CARGO_PKG_VERSION"),
-    "\n\nThis is an API: /openapi.json describes it, docs/service.md explains it. Builds are at /v1/builds.\n"
-);
 
 /// A router that remembers what it has.
 struct Routes {
@@ -43,13 +37,15 @@ impl Routes {
 
 fn routes() -> Routes {
     Routes { router: Router::new(), listed: Vec::new() }
-        .add(MethodFilter::GET, "/", async || FRONT)
+        .add(MethodFilter::GET, "/", page::front)
+        .add(MethodFilter::GET, "/page/{version}/{file}", page::file)
         .add(MethodFilter::GET, "/healthz", async || "ok\n")
         .add(MethodFilter::GET, "/readyz", readiness)
         .add(MethodFilter::GET, "/metrics", metrics)
         .add(MethodFilter::GET, "/openapi.json", async || {
             ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
         })
+        .add(MethodFilter::GET, "/v1/status", status::status)
         .add(MethodFilter::POST, "/v1/builds", accept::create)
         .add(MethodFilter::GET, "/v1/builds", builds::list)
         .add(MethodFilter::GET, "/v1/builds/{id}", builds::show)

@@ -43,6 +43,12 @@ impl View {
         Self { build, queue, deliveries: Vec::new(), links }
     }
 
+    /// As one of many: without its Dockerfile, which may be long.
+    pub(super) fn listed(mut build: Build, queue: Option<Place>) -> Self {
+        build.request.dockerfile_text = None;
+        Self::new(build, queue)
+    }
+
     /// Looks for its place in the queue.
     pub(super) async fn of(service: &Service, build: Build) -> Result<Self, Problem> {
         let place = if build.state == State::Queued {

@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::deliveries::{PushKey, answered, remember, tell};
 use super::table::{Keys, insert, one, several, update};
 use super::{Queue, QueueError, look};
+use crate::outcome::CacheUse;
 use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, Origin, State, Upload};
 use crate::serve::deliver::{Happened, Herald};
 use crate::serve::order;
@@ -124,8 +125,17 @@ impl Queue {
     }
 
     /// Ends a build. `None` if it had ended before.
-    pub(crate) async fn end(&self, id: BuildId, ending: Ending) -> Result<Option<Build>, QueueError> {
-        self.change(id, move |build| build.end(ending, Moment::now())).await
+    pub(crate) async fn end(
+        &self,
+        id: BuildId,
+        ending: Ending,
+        cache: Option<CacheUse>,
+    ) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.cache = cache;
+            build.end(ending, Moment::now())
+        })
+        .await
     }
 
     /// Puts a running build back into the queue, or ends it if it was begun often enough.
@@ -317,6 +327,7 @@ fn accept(transaction: &Transaction<'_>, herald: &Herald, mut asked: Asked) -> R
         result: None,
         error: None,
         exit_code: None,
+        cache: None,
     };
     insert(transaction, &build, &keys)?;
     tell(transaction, herald, &build, Happened::Accepted)?;

@@ -33,6 +33,23 @@ pub(crate) struct Place {
     pub(crate) expected_start: Option<Moment>,
 }
 
+/// What goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Overview {
+    /// What all that run take.
+    pub(crate) used: Need,
+    /// How many run, whoever may see them.
+    pub(crate) running_count: usize,
+    /// How many wait, whoever may see them.
+    pub(crate) waiting_count: usize,
+    /// Those that began first come first.
+    pub(crate) running: Vec<Build>,
+    /// In the order of their turns.
+    pub(crate) waiting: Vec<(Build, Place)>,
+    /// In alphabetical order.
+    pub(crate) projects: Vec<String>,
+}
+
 impl Queue {
     /// A build.
     pub(crate) async fn get(&self, id: BuildId) -> Result<Build, QueueError> {
@@ -61,17 +78,10 @@ impl Queue {
             if let Some(before) = filter.before {
                 add("id < ?", before.as_str().to_owned().into());
             }
-            // Which projects may be seen is decided by patterns, of which the database knows nothing.
-            let mut statement =
-                transaction.prepare("SELECT DISTINCT project FROM builds ORDER BY project")?;
-            let projects = statement.query_map([], |row| row.get::<_, String>(0))?;
             let mut shown = Vec::new();
-            for project in projects {
-                let project = project?;
-                if is_shown(&project) {
-                    values.push(project.into());
-                    shown.push(format!("?{}", values.len()));
-                }
+            for project in projects(transaction, is_shown)? {
+                values.push(project.into());
+                shown.push(format!("?{}", values.len()));
             }
             conditions.push(format!("project IN ({})", shown.join(", ")));
             let condition =
@@ -85,24 +95,77 @@ impl Queue {
     /// The places of all builds that wait.
     pub(crate) async fn places(&self, budget: Need) -> Result<HashMap<BuildId, Place>, QueueError> {
         self.transact(move |transaction| {
-            let running = running(transaction)?;
-            let (waiting, builds) = waiting(transaction)?;
-            let last_turns = last_turns(transaction)?;
-            let order = order::order(waiting, &running, &last_turns, usize::MAX);
-            let durations = durations(transaction)?;
-            let all: Vec<i64> = durations.values().copied().collect();
-            let overall = mean(&all);
-            let typical = |project: &str| durations.get(project).copied().or(overall);
-            let starts = order::starts(&order, &running, budget, Moment::now(), typical);
-            let places =
-                order.iter().zip(starts).enumerate().filter_map(|(index, (build, expected_start))| {
-                    let place = Place { position: index + 1, expected_start };
-                    Some((builds.get(&build.number)?.id.clone(), place))
-                });
-            Ok(places.collect())
+            let placed = in_turn(transaction, budget)?;
+            Ok(placed.into_iter().map(|(build, place)| (build.id, place)).collect())
         })
         .await
     }
+
+    /// What runs and what waits; of projects that `is_shown` admits, with at most `limit` of those that wait.
+    pub(crate) async fn overview(
+        &self,
+        budget: Need,
+        limit: usize,
+        is_shown: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Overview, QueueError> {
+        self.transact(move |transaction| {
+            let running = several(transaction, "WHERE state = 'running' ORDER BY number", [])?;
+            let used = running.iter().fold(Need::NONE, |used, (_, build)| used.plus(build.need));
+            let waiting = in_turn(transaction, budget)?;
+            Ok(Overview {
+                used,
+                running_count: running.len(),
+                waiting_count: waiting.len(),
+                running: running
+                    .into_iter()
+                    .map(|(_, build)| build)
+                    .filter(|build| is_shown(&build.project))
+                    .collect(),
+                waiting: waiting
+                    .into_iter()
+                    .filter(|(build, _)| is_shown(&build.project))
+                    .take(limit)
+                    .collect(),
+                projects: projects(transaction, is_shown)?,
+            })
+        })
+        .await
+    }
+}
+
+/// The builds that wait, the next one first.
+fn in_turn(transaction: &Transaction<'_>, budget: Need) -> Result<Vec<(Build, Place)>, QueueError> {
+    let running = running(transaction)?;
+    let (waiting, mut builds) = waiting(transaction)?;
+    let last_turns = last_turns(transaction)?;
+    let order = order::order(waiting, &running, &last_turns, usize::MAX);
+    let durations = durations(transaction)?;
+    let all: Vec<i64> = durations.values().copied().collect();
+    let overall = mean(&all);
+    let typical = |project: &str| durations.get(project).copied().or(overall);
+    let starts = order::starts(&order, &running, budget, Moment::now(), typical);
+    let placed = order.iter().zip(starts).enumerate().filter_map(|(index, (turn, expected_start))| {
+        let place = Place { position: index + 1, expected_start };
+        Some((builds.remove(&turn.number)?, place))
+    });
+    Ok(placed.collect())
+}
+
+/// The projects that there are builds of. Which may be seen is decided by patterns, of which the database knows nothing.
+fn projects(
+    transaction: &Transaction<'_>,
+    is_shown: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, QueueError> {
+    let mut statement = transaction.prepare_cached("SELECT DISTINCT project FROM builds ORDER BY project")?;
+    let all = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut shown = Vec::new();
+    for project in all {
+        let project = project?;
+        if is_shown(&project) {
+            shown.push(project);
+        }
+    }
+    Ok(shown)
 }
 
 pub(super) fn running(transaction: &Transaction<'_>) -> Result<Vec<Under>, QueueError> {

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub(crate) use change::{Accepted, Asked, Pushed};
 pub(crate) use deliveries::PushKey;
-pub(crate) use look::{Filter, Place};
+pub(crate) use look::{Filter, Overview, Place};
 
-use super::build::BuildId;
+use super::build::{BuildId, Moment};
 use super::deliver::Herald;
 
 /// Why the queue fails.
@@ -66,6 +66,8 @@ pub(super) struct Queue {
     tasks: mpsc::Sender<Task>,
     /// Knows who is told of changes.
     herald: Arc<Herald>,
+    /// Another number whenever something was changed, also by an earlier run of the service.
+    revision: watch::Sender<u64>,
 }
 
 impl Queue {
@@ -78,7 +80,14 @@ impl Queue {
                 task(&mut connection);
             }
         })?;
-        Ok(Self { tasks, herald })
+        // Microseconds since 1970: an earlier run has not counted that far.
+        let began = u64::try_from(Moment::now().0).unwrap_or(0).saturating_mul(1000);
+        Ok(Self { tasks, herald, revision: watch::Sender::new(began) })
+    }
+
+    /// Tells of changes.
+    pub(super) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Does something with the database, in a transaction that counts only if it succeeds.
@@ -87,7 +96,9 @@ impl Queue {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
         let (answer, answered) = oneshot::channel();
+        let revision = self.revision.clone();
         let task = move |connection: &mut Connection| {
+            let before = connection.total_changes();
             let result = connection
                 .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
                 .map_err(QueueError::from)
@@ -96,6 +107,9 @@ impl Queue {
                     transaction.commit()?;
                     Ok(value)
                 });
+            if connection.total_changes() != before {
+                revision.send_modify(|revision| *revision += 1);
+            }
             // Who asked may be gone; what was done stays done.
             let _ = answer.send(result);
         };

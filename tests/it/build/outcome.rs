@@ -56,13 +56,38 @@ fn every_event_is_as_the_schema_says() {
     let trace = build.beside("trace");
     let build = build.args(["--trace".to_owned(), trace.display().to_string()]);
     let first = events(&build);
-    let every =
-        ["begun", "ended", "explained", "finished", "note", "output", "progress", "started", "warning"];
+    let every = [
+        "begun",
+        "ended",
+        "explained",
+        "finished",
+        "image",
+        "note",
+        "output",
+        "progress",
+        "started",
+        "warning",
+    ];
     assert_eq!(kinds(&first), every);
     let finished = first.last().unwrap();
     let digest = cooper::layer::Digest::of(registry.manifest("team/app", "1").unwrap()).to_string();
     assert_eq!((&finished["image"], &finished["digest"]), (&json!(name), &json!(digest)));
     assert_eq!((&finished["cache"], &finished["error"]), (&json!({"hits": 0, "steps": 2}), &Value::Null));
+
+    let image = first.iter().find(|event| event["event"] == "image").unwrap();
+    assert_eq!(image["digest"], finished["digest"]);
+    let layers = image["layers"].as_array().unwrap();
+    let made: Vec<&str> = layers
+        .iter()
+        .filter(|layer| layer["is_base"] == false)
+        .map(|layer| layer["created_by"].as_str().unwrap())
+        .collect();
+    assert!(made.len() == 2 && made[0].contains("echo out") && made[1].contains("COPY"), "{image:#}");
+    let manifest: Value = serde_json::from_slice(&registry.manifest("team/app", "1").unwrap()).unwrap();
+    let sizes = |layers: &Value| -> Vec<Value> {
+        layers.as_array().unwrap().iter().map(|layer| layer["size"].clone()).collect()
+    };
+    assert_eq!(sizes(&image["layers"]), sizes(&manifest["layers"]));
 
     let again = events(&build);
     let finished = again.last().unwrap();

@@ -1,9 +1,10 @@
 //! Registries that are fine, and that are not.
 
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 
 use super::Doctor;
-use crate::registry::{Effect, Fault, Registry};
+use crate::registry::{Effect, Fault, Flaw, Registry};
 use crate::support::{DebianRegistry, Served, base_layout};
 
 #[test]
@@ -129,6 +130,79 @@ fn tls_that_wants_more() {
     let diagnosis = doctor.args(["--registry-certificate".to_owned(), named]).diagnose();
     let advice = format!("--registry-client-cert {host}=");
     diagnosis.has("error", "registry-tls-broken", &["client certificate"], &[&advice]);
+}
+
+#[test]
+fn certificates_that_are_not_valid() {
+    for (flaw, said, advised) in [
+        (Flaw::Expired, "certificate expired", ["have it renewed", "--skip-tls-verify-registry"]),
+        (Flaw::NotYet, "not valid yet", ["compare the clocks", "timedatectl"]),
+        (Flaw::OtherName, "registry.example", ["subjectAltName has `127.0.0.1`", "of type IP"]),
+    ] {
+        let registry = Registry::start_flawed_tls(flaw).auth("user", "secret");
+        let host = registry.host();
+        let doctor = Doctor::of(&format!("{host}/app")).log_in(&host, "secret");
+        let pem = doctor.at("authority.pem");
+        registry.authority_pem(&pem);
+        let doctor = doctor.env("SSL_CERT_FILE", pem.display().to_string());
+        let diagnosis = doctor.diagnose();
+        diagnosis.has("error", "registry-tls-broken", &["certificate", "is not valid", said], &advised);
+        diagnosis.has_not("registry-untrusted").has_not("credentials-accepted").has_not("node-pull");
+        assert_eq!(diagnosis.code, Some(1), "{flaw:?}");
+        let sent = registry.requests().iter().any(|request| request.authorization.is_some());
+        assert!(!sent, "no credentials go to whom is not believed");
+        // What is said to do without the check does so.
+        let diagnosis = doctor.args(["--skip-tls-verify-registry", &host]).diagnose();
+        diagnosis.has("ok", "registry-tls", &["which is not checked"], &[]).has(
+            "ok",
+            "push-allowed",
+            &[],
+            &[],
+        );
+    }
+}
+
+#[test]
+fn an_authority_that_was_made_anew() {
+    let (registry, former) = (Registry::start_tls(), Registry::start_tls());
+    let doctor = Doctor::of(&format!("{}/app", registry.host()));
+    let pem = doctor.at("authority.pem");
+    // Of the same name, with another key.
+    former.authority_pem(&pem);
+    let named = format!("{}={}", registry.host(), pem.display());
+    let diagnosis = doctor.args(["--registry-certificate".to_owned(), named]).diagnose();
+    let advice = [&*format!("--registry-certificate {}=FILE.pem", registry.host())];
+    diagnosis.has("error", "registry-untrusted", &["signed by an unknown authority"], &advice);
+    diagnosis.has_not("registry-tls-broken");
+}
+
+/// A server that knows only what nobody speaks any more: it answers each greeting with a fatal alert of this number.
+fn old_server(alert: u8) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            // A record with an alert, in the version of TLS 1.0. The rest of what was said is read, so that the alert is.
+            let _ = stream.write_all(&[21, 3, 1, 0, 2, 2, alert]);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    address
+}
+
+#[test]
+fn tls_that_does_not_come_about() {
+    for (alert, said, advised) in
+        [(70, "ProtocolVersion", "TLS 1.2 or 1.3"), (40, "HandshakeFailure", "cipher suites")]
+    {
+        let host = old_server(alert).to_string();
+        let diagnosis = Doctor::of(&format!("{host}/app")).diagnose();
+        diagnosis.has("error", "registry-tls-broken", &["no TLS connection", said], &[advised]);
+        diagnosis.has_not("registry-down").has_not("registry-strange");
+        assert_eq!(diagnosis.code, Some(1));
+    }
 }
 
 #[test]

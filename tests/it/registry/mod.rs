@@ -30,7 +30,7 @@ pub(crate) use fault::{Effect, Fault};
 use http::{Connection, Response};
 use login::Login;
 use state::State;
-pub(crate) use tls::Authority;
+pub(crate) use tls::{Authority, Flaw};
 
 /// A running registry.
 pub(crate) struct Registry {
@@ -84,6 +84,11 @@ impl Registry {
     /// Starts one with HTTPS and a certificate authority of its own; see [`Registry::authority_pem`].
     pub(crate) fn start_tls() -> Self {
         Self::listen(Some(Authority::new(false)))
+    }
+
+    /// [`Registry::start_tls`] with something wrong with its certificate.
+    pub(crate) fn start_flawed_tls(flaw: Flaw) -> Self {
+        Self::listen(Some(Authority::flawed(flaw)))
     }
 
     /// [`Registry::start_tls`] that wants a certificate from its clients; see [`Registry::client_pem`].

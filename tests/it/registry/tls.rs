@@ -18,9 +18,31 @@ pub(crate) struct Authority {
     config: Arc<ServerConfig>,
 }
 
+/// What is wrong with a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Nothing.
+    None,
+    /// It was valid until 2020.
+    Expired,
+    /// It will be valid in 2090.
+    NotYet,
+    /// It is for `registry.example`.
+    OtherName,
+}
+
 impl Authority {
     /// `is_mutual`: clients must show a certificate of the same authority.
     pub(crate) fn new(is_mutual: bool) -> Self {
+        Self::make(is_mutual, Flaw::None)
+    }
+
+    /// One that has signed a certificate like this.
+    pub(crate) fn flawed(flaw: Flaw) -> Self {
+        Self::make(false, flaw)
+    }
+
+    fn make(is_mutual: bool, flaw: Flaw) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Authority of a test");
@@ -29,8 +51,17 @@ impl Authority {
         let issuer = Issuer::new(params, key);
 
         let server_key = KeyPair::generate().unwrap();
-        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let server = CertificateParams::new(names).unwrap().signed_by(&server_key, &issuer).unwrap();
+        let names = match flaw {
+            Flaw::OtherName => vec!["registry.example".to_owned()],
+            _ => vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
+        };
+        let mut server = CertificateParams::new(names).unwrap();
+        match flaw {
+            Flaw::Expired => server.not_after = rcgen::date_time_ymd(2020, 2, 29),
+            Flaw::NotYet => server.not_before = rcgen::date_time_ymd(2090, 1, 1),
+            Flaw::None | Flaw::OtherName => {}
+        }
+        let server = server.signed_by(&server_key, &issuer).unwrap();
         let server_key = PrivateKeyDer::try_from(server_key.serialize_der()).unwrap();
 
         let client_key = KeyPair::generate().unwrap();

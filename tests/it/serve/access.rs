@@ -87,6 +87,12 @@ fn tokens_say_what_may_be_done() {
     assert_eq!(seen["builds"].as_array().unwrap().iter().map(id).collect::<Vec<_>>(), [own.as_str()]);
     let seen = ask(&service, "ops-token", "GET", "/v1/builds", None).ok();
     assert_eq!(seen["builds"].as_array().unwrap().len(), 2);
+    service.get("/v1/status").problem(401, "unauthorized");
+    let status = ask(&service, "shop-token", "GET", "/v1/status", None).ok();
+    assert_eq!((&status["projects"], &status["caller"]["name"]), (&json!(["shop"]), &json!("shop")));
+    let status = ask(&service, "ops-token", "GET", "/v1/status", None).ok();
+    assert_eq!(status["projects"].as_array().unwrap().len(), 2);
+    assert_eq!(status["caller"]["read_only"], true);
     ask(&service, "ops-token", "DELETE", &format!("/v1/builds/{own}"), None).problem(403, "read-only");
     ask(&service, "ops-token", "POST", "/v1/builds", Some(&request("shop/a:1"))).problem(403, "read-only");
     let log = service.log();

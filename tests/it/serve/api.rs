@@ -32,7 +32,8 @@ fn builds_what_is_uploaded() {
         "POST",
         "/v1/builds?wait=60s",
         &[("Cooper-Build", &request.to_string()), ("Content-Type", "application/x-tar")],
-        &context(&[("a", b"one")]),
+        // The Dockerfile of the request is the one that counts.
+        &context(&[("a", b"one"), ("Dockerfile", b"FROM scratch\nCOPY nothing /\n")]),
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
     let build = answer.ok();
@@ -75,7 +76,7 @@ fn builds_what_is_uploaded() {
     assert_eq!(service.get("/healthz").status, 200);
     assert_eq!(service.get("/readyz").status, 200);
     assert_eq!(service.get("/openapi.json").ok()["openapi"], "3.1.0");
-    assert!(service.get("/").text().contains("/openapi.json"));
+    assert!(service.get("/").text().contains("openapi.json"));
 }
 
 #[test]
@@ -245,4 +246,50 @@ fn a_run_is_built_and_its_output_followed() {
         (event.as_str(), &serde_json::from_str::<Value>(record).unwrap()["state"]),
         ("end", &json!("succeeded"))
     );
+}
+
+#[test]
+fn the_status_tells_what_goes_on_and_when_it_changes() {
+    let limits = ["--cpus", "1", "--build-cpus", "1", "--memory", "4GiB", "--build-memory", "1GiB"];
+    let service = Service::start(&limits);
+    let idle = service.get("/v1/status").ok();
+    assert_eq!(idle["budget"], json!({"millicpus": 1000, "memory": 4_u64 << 30}));
+    assert_eq!(idle["used"], json!({"millicpus": 0, "memory": 0}));
+    assert_eq!((&idle["running"], &idle["waiting"], &idle["projects"]), (&json!([]), &json!([]), &json!([])));
+    assert_eq!(
+        idle["caller"],
+        json!({"name": "anonymous", "is_anonymous": true, "read_only": false, "project": "anonymous"})
+    );
+    let path = format!("/v1/status?wait=1s&after={}", idle["revision"]);
+    let began = std::time::Instant::now();
+    assert_eq!(service.get(&path).ok()["revision"], idle["revision"]);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+
+    let base = base(&service.registry);
+    let slow = service.request("slow:1", &format!("FROM {base}\nRUN echo begun; sleep 60\n"));
+    let running = std::thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| service.get(&format!("/v1/status?wait=60s&after={}", idle["revision"])).ok());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let build = id(&service.build(&slow, "").ok());
+        assert_ne!(waiting.join().unwrap()["revision"], idle["revision"]);
+        build
+    });
+    super::ends::wait_for_run(&service, &running);
+    let waiting = id(&service.build(&service.request("next:1", "FROM scratch\nCOPY . /\n"), "").ok());
+    let busy = service.get("/v1/status").ok();
+    assert_eq!((&busy["running_count"], &busy["waiting_count"]), (&json!(1), &json!(1)));
+    assert_eq!(busy["used"], json!({"millicpus": 1000, "memory": 1 << 30}));
+    assert_eq!((&busy["running"][0]["id"], &busy["waiting"][0]["id"]), (&json!(running), &json!(waiting)));
+    assert_eq!(busy["waiting"][0]["queue"]["position"], 1);
+    assert_eq!(busy["projects"], json!(["anonymous"]));
+    // A list has no Dockerfiles; a build of its own has.
+    assert_eq!(busy["running"][0]["request"].get("dockerfile_text"), None);
+    assert_eq!(service.get("/v1/builds").ok()["builds"][1]["request"].get("dockerfile_text"), None);
+    assert_eq!(service.show(&running)["request"]["dockerfile_text"], slow["dockerfile_text"]);
+    service.ask("DELETE", &format!("/v1/builds/{running}"), &[], b"");
+    let done = service.wait_for(&waiting, &["succeeded"]);
+    assert_eq!(done["cache"], json!({"hits": 0, "steps": 1}), "{done:#}");
+    service.get("/v1/status?wait=x").problem(400, "bad-query");
+    service.get("/v1/status?after=x").problem(400, "bad-query");
 }

@@ -16,7 +16,7 @@ fn slow(service: &Service, name: &str) -> Value {
 }
 
 /// Waits until the RUN of a build is under way.
-fn wait_for_run(service: &Service, id: &str) {
+pub(super) fn wait_for_run(service: &Service, id: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !service.get(&format!("/v1/builds/{id}/logs")).text().contains("| begun") {
         assert!(Instant::now() < deadline, "{}", service.get(&format!("/v1/builds/{id}/logs")).text());

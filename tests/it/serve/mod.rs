@@ -5,6 +5,7 @@ mod api;
 mod ends;
 mod hooks;
 mod load;
+mod page;
 mod remote;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -58,11 +59,14 @@ impl Service {
     }
 
     fn spawn(arguments: Vec<String>, directory: Arc<TempDir>, registry: Arc<Registry>) -> Self {
+        let is_placed = arguments.iter().any(|argument| argument == "--listen");
         let mut process = Command::new(COOPER)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", directory.path())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg("serve")
+            .args(if is_placed { &[][..] } else { &["--listen", "127.0.0.1:0"] })
+            .arg("--data")
             .arg(directory.path().join("data"))
             .args(&arguments)
             .stdin(Stdio::null())

@@ -135,3 +135,16 @@ fn who_may_not_follow_any_more_is_told_how_it_goes_on() {
     outcome.failure(1, &["lost contact with the cluster while watching its pods", "cooper jobs wait app"]);
     assert_eq!(api.objects("jobs").len(), 1);
 }
+
+#[test]
+fn a_log_that_cannot_be_read_is_no_failure_of_the_build() {
+    let fault = Fault::on("GET", LOG, Effect::Refuse(500, "InternalError")).times(1000);
+    let api = ApiServer::start().fault(fault);
+    let controller = api.control(|run| build(run, &[(LOG, 2)]));
+    let outcome = Submit::to(&api).run().success();
+    controller.join().unwrap();
+    assert_eq!(outcome.stdout, format!("{DIGEST}\n"));
+    for told in ["the log cannot be read now: ", "the end of the log does not come"] {
+        assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+    }
+}

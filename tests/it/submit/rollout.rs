@@ -58,7 +58,7 @@ fn the_image_is_rolled_out_by_digest() {
     assert_eq!(containers[1]["image"], "proxy:1");
     for text in [
         "1 of 2 pods are new",
-        "1 old pods have to end",
+        "one old pod has to end",
         "1 of 2 new pods are available",
         "web runs registry",
     ] {

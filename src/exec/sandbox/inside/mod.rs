@@ -12,7 +12,7 @@ mod stubs;
 mod users;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -24,8 +24,10 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::UnshareFlags;
 
-use super::wire::{self, Answer, During as _, Failure, HELPER_NAME, OWN_IDS, Operation, Order, Root};
-use super::{Refusal, sys};
+use super::wire::{
+    self, Answer, ChunkWriter, During as _, Failure, HELPER_NAME, OWN_IDS, Operation, Order, Root,
+};
+use super::{DiffSettings, Refusal, sys};
 use crate::rootfs::owner::Ownership;
 use crate::rootfs::unpack::{self, Form, UnpackError};
 use crate::rootfs::{beneath, diff};
@@ -58,8 +60,25 @@ fn serve() -> io::Result<()> {
     }
     wire::send(&socket, &Answer::Unshared)?;
     let order: Order = wire::receive(&socket)?;
-    let answer = become_root(order.groups).and_then(|()| perform(order, &socket));
+    let answer = become_root(order.groups).and_then(|()| perform(order, &socket, Mounts::Builders));
+    let answer = answer.unwrap_or_else(Answer::Failed);
+    wire::send(&socket, &answer)?;
+    if !matches!(answer, Answer::Exited(_)) {
+        return Ok(());
+    }
+    // What the command has changed, if the builder wants to know; else it hangs up.
+    let order: Order = wire::receive(&socket)?;
+    let answer = perform(order, &socket, Mounts::Own);
     wire::send(&socket, &answer.unwrap_or_else(Answer::Failed))
+}
+
+/// Whose mount namespace a helper is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mounts {
+    /// The builder's.
+    Builders,
+    /// One of its own, if it is in a user namespace.
+    Own,
 }
 
 /// Becomes root of the namespace, and ends with the builder.
@@ -75,7 +94,7 @@ fn become_root(groups: bool) -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during(|| "be bound to the builder")
 }
 
-fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
+fn perform(order: Order, socket: &UnixStream, mounts: Mounts) -> Result<Answer, Failure> {
     let ownership = order.ownership;
     match order.operation {
         Operation::Enter => {}
@@ -96,10 +115,19 @@ fn perform(order: Order, socket: &UnixStream) -> Result<Answer, Failure> {
             diff::write_baseline(root.as_fd(), &fingerprints, &baseline, ownership)
                 .during(|| "note what the rootfs holds")?;
         }
-        Operation::Run(run) => return run::run(&run, order.groups, ownership, socket),
-        Operation::RunInPlace(order) => return in_place::run(&order, socket),
-        Operation::Diff { root, scratch, latest_mtime } => {
-            return write_diff(&root, &scratch, ownership, latest_mtime);
+        Operation::Run(run) => {
+            let answer = run::run(&run, order.groups, ownership, socket)?;
+            return close_output().map(|()| answer);
+        }
+        Operation::RunInPlace(order) => {
+            let answer = in_place::run(&order, socket)?;
+            return close_output().map(|()| answer);
+        }
+        Operation::Diff { root, scratch, settings } => {
+            if mounts == Mounts::Builders && matches!(root, Root::Overlay { .. }) {
+                enter_mounts()?;
+            }
+            return send_diff(&root, &scratch, ownership, &settings, socket);
         }
         Operation::Give { path, owner: (uid, gid), mode } => {
             let place = open_directory(path.parent().unwrap_or(Path::new("")))?;
@@ -174,27 +202,48 @@ fn unpack_into(
     unpacked.map(Answer::Unpacked).map_err(|error| layer_failure(&error))
 }
 
+/// Lets go of the pipes that the command printed to, whose end the builder waits for.
+fn close_output() -> Result<(), Failure> {
+    let close = || -> io::Result<()> {
+        let null = File::options().write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&null)?;
+        Ok(rustix::stdio::dup2_stderr(&null)?)
+    };
+    close().during(|| "close the output of the command")
+}
+
+fn send_diff(
+    root: &Root,
+    scratch: &Path,
+    ownership: Ownership,
+    settings: &DiffSettings,
+    socket: &UnixStream,
+) -> Result<Answer, Failure> {
+    let mut out = BufWriter::with_capacity(128 << 10, ChunkWriter(socket));
+    let entries = write_diff(root, scratch, ownership, settings, &mut out);
+    let end = || out.into_inner().map_err(IntoInnerError::into_error)?.end();
+    // The answer comes behind the end of the stream, also when it says that something has failed.
+    end().during(|| "send the layer")?;
+    entries.map(Answer::Written)
+}
+
 fn write_diff(
     root: &Root,
     scratch: &Path,
     ownership: Ownership,
-    latest_mtime: Option<i64>,
-) -> Result<Answer, Failure> {
-    let out = File::from(
-        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).during(|| "take over the output")?,
-    );
-    let out = BufWriter::with_capacity(128 << 10, out);
+    settings: &DiffSettings,
+    out: impl Write,
+) -> Result<u64, Failure> {
     let entries = match root {
         Root::Overlay { lowers, upper, .. } => {
-            enter_mounts()?;
             let lower = overlay::mount_lowers(lowers, scratch).during(|| "mount the lower layers")?;
-            diff::write_overlay(open_directory(upper)?.as_fd(), lower.as_fd(), ownership, latest_mtime, out)
+            diff::write_overlay(open_directory(upper)?.as_fd(), lower.as_fd(), ownership, settings, out)
         }
         Root::Plain { directory, baseline } => {
-            diff::write_plain(open_directory(directory)?.as_fd(), baseline, ownership, latest_mtime, out)
+            diff::write_plain(open_directory(directory)?.as_fd(), baseline, ownership, settings, out)
         }
     };
-    entries.map(Answer::Written).map_err(|error| Failure::Diff(chain(&error)))
+    entries.map_err(|error| Failure::Diff(chain(&error)))
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {

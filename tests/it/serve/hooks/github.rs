@@ -37,7 +37,7 @@ fn a_push_is_built_and_told_of() {
     assert_eq!(last.0.headers["accept"], "application/vnd.github+json");
     assert_eq!(last.0.method, "POST");
     assert_eq!(last.1["context"], "cooper");
-    assert_eq!(last.1["target_url"], format!("https://ci.example/v1/builds/{id}"));
+    assert_eq!(last.1["target_url"], format!("https://ci.example/#/builds/{id}"));
     assert_eq!(last.1["description"], format!("pushed {}", build["result"]["digest"].as_str().unwrap()));
     let first: Value = serde_json::from_slice(&scene.receiver.received(&path)[0].body).unwrap();
     assert!(first["state"] == "pending" || scene.receiver.received(&path).len() == 1, "{first}");
@@ -49,7 +49,7 @@ fn a_push_is_built_and_told_of() {
     assert_eq!((&told["type"], &told["data"]["id"]), (&json!("build.succeeded"), &json!(id)));
     assert_eq!(told["data"]["result"], build["result"]);
     assert_eq!(told["data"]["origin"], build["origin"]);
-    assert_eq!(told["data"]["url"], format!("https://ci.example/v1/builds/{id}"));
+    assert_eq!(told["data"]["url"], format!("https://ci.example/#/builds/{id}"));
     assert_eq!(notified[0].query, "key=of-address");
 
     // Both are in the record, without what is secret.

@@ -10,10 +10,11 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use super::caller::Caller;
+use super::filter::FCHMODAT2;
 use super::people::{SAME, Who};
 use super::{Outcome, low};
 use crate::exec::sandbox::sys::{self, Notification, Reply};
-use crate::rootfs::owner::{Links, Record};
+use crate::rootfs::owner::{self, Links, Record};
 use crate::rootfs::remove::file_type;
 
 /// A path to an open file, for calls that take no descriptor. The working directory is the pod's `/proc`.
@@ -86,6 +87,49 @@ pub(super) fn chown(caller: Caller<'_>, who: &Who, call: &Notification) -> io::R
         result => result?,
     }
     Ok(Reply::Value(0).into())
+}
+
+/// `fchmod`, `fchmodat` and `fchmodat2`: a mode is kept in the inode, as everywhere, but who may change it is asked here.
+pub(super) fn chmod(caller: Caller<'_>, who: &Who, call: &Notification) -> io::Result<Outcome> {
+    // What root does, and whatever is wrong with the call, the kernel knows best.
+    let kernels = Ok(Reply::Continue.into());
+    if who.is_root() {
+        return kernels;
+    }
+    let [directory, second, third, fourth, ..] = call.arguments;
+    let (path, mode, flags) = match call.number {
+        libc::SYS_fchmod => (PathBuf::new(), low(second), libc::AT_EMPTY_PATH.cast_unsigned()),
+        number => {
+            let Ok(path) = caller.path(second) else { return kernels };
+            (path, low(third), if number == FCHMODAT2 { low(fourth) } else { 0 })
+        }
+    };
+    if path.as_os_str().is_empty() && flags & libc::AT_EMPTY_PATH.cast_unsigned() == 0 {
+        return kernels;
+    }
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW.cast_unsigned() == 0;
+    let Ok(file) = caller.place(descriptor(directory), &path, follow) else { return kernels };
+    let (stat, record) = recorded(&file)?;
+    let kind = file_type(stat.st_mode);
+    if kind == FileType::Symlink || !keeps_records(&file, kind) {
+        return kernels;
+    }
+    let owner = record.unwrap_or_default();
+    if who.users[1] != owner.uid {
+        return Err(Errno::PERM.into());
+    }
+    let mut mode = Mode::from_raw_mode(mode & 0o7777);
+    if !who.is_in(owner.gid) {
+        mode.remove(Mode::SGID);
+    }
+    rustix::fs::chmod(path_of(&file), mode)?;
+    Ok(Reply::Value(0).into())
+}
+
+/// Whether there are records where this file is: if not, nobody knows whose it is.
+fn keeps_records(file: &OwnedFd, kind: FileType) -> bool {
+    let found = rustix::fs::getxattr(path_of(file), owner::attribute(kind), &mut [0_u8; 64][..]);
+    !matches!(found, Err(Errno::NOTSUP))
 }
 
 /// `fstat`, `newfstatat` and `statx`.

@@ -21,10 +21,16 @@ const NATIVE: u32 = 0x3e | 0x8000_0000 | 0x4000_0000;
 #[cfg(target_arch = "aarch64")]
 const NATIVE: u32 = 0xb7 | 0x8000_0000 | 0x4000_0000;
 
+/// `fchmodat` with flags (Linux 6.6), whose number is the same everywhere; not every C library knows it.
+pub(super) const FCHMODAT2: c_long = 452;
+
 /// Calls that are always heard of, besides the older ones that only some architectures have.
-const CALLS: [c_long; 21] = [
+const CALLS: [c_long; 24] = [
     libc::SYS_fchown,
     libc::SYS_fchownat,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    FCHMODAT2,
     libc::SYS_mknodat,
     libc::SYS_mkdirat,
     libc::SYS_symlinkat,
@@ -53,6 +59,7 @@ const MORE_CALLS: [c_long; 4] =
 const OLDER_CALLS: &[c_long] = &[
     libc::SYS_chown,
     libc::SYS_lchown,
+    libc::SYS_chmod,
     libc::SYS_mknod,
     libc::SYS_mkdir,
     libc::SYS_symlink,

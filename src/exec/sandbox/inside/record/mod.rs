@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! chown …               the owner is recorded with the file, see [`crate::rootfs::owner`]
+//! chmod …               refused to whoever is neither root nor the owner; modes themselves are true
 //! stat …                what is recorded is told
 //! mknod of a device     a file that stands for it
 //! mkdir, open(O_CREAT)… what somebody else than root makes is theirs, and made only where they may
@@ -147,6 +148,8 @@ pub(super) struct Recorder {
     listener: OwnedFd,
     /// The mount namespace that this process came from, and goes back to.
     home: OwnedFd,
+    /// The working directory that it had there.
+    directory: OwnedFd,
     /// The pod's `/proc`, which is also this process's working directory.
     proc: OwnedFd,
     people: People,
@@ -171,9 +174,10 @@ impl Recorder {
         let identity: Identity = wire::receive(channel)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let home = rustix::fs::openat(&proc, "self/ns/mnt", flags, Mode::empty())?;
+        let directory = beneath::open_directory(CWD, Path::new("."))?;
         rustix::thread::move_into_thread_name_spaces(process, ThreadNameSpaceType::MOUNT)?;
         rustix::process::fchdir(&proc)?;
-        Ok(Self { listener, home, proc, people: People::new(Who::of(&identity)) })
+        Ok(Self { listener, home, directory, proc, people: People::new(Who::of(&identity)) })
     }
 
     /// Answers the next call.
@@ -207,6 +211,9 @@ impl Recorder {
         let (user, group) = (low(arguments[0]), low(arguments[1]));
         match call.number {
             libc::SYS_fchownat | libc::SYS_fchown => files::chown(caller, &self.who(call), call),
+            libc::SYS_fchmodat | libc::SYS_fchmod | filter::FCHMODAT2 => {
+                files::chmod(caller, &self.who(call), call)
+            }
             libc::SYS_newfstatat | libc::SYS_fstat | libc::SYS_statx => {
                 files::stat(caller, call, || sys::still_waits(&self.listener, call.id))
             }
@@ -329,8 +336,9 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // If this fails, so does removing what was made to be mounted on, which says so.
+        // If this fails, so does removing what was made to be mounted on, or finding what has changed, which says so.
         let _ = rustix::thread::move_into_thread_name_spaces(self.home.as_fd(), ThreadNameSpaceType::MOUNT);
+        let _ = rustix::process::fchdir(&self.directory);
     }
 }
 
@@ -370,6 +378,7 @@ fn newer(call: &Notification) -> Option<Notification> {
     let (number, arguments) = match call.number {
         libc::SYS_chown => (libc::SYS_fchownat, [here, first, second, third, 0, 0]),
         libc::SYS_lchown => (libc::SYS_fchownat, [here, first, second, third, stay, 0]),
+        libc::SYS_chmod => (libc::SYS_fchmodat, [here, first, second, 0, 0, 0]),
         libc::SYS_mknod => (libc::SYS_mknodat, [here, first, second, third, 0, 0]),
         libc::SYS_mkdir => (libc::SYS_mkdirat, [here, first, second, 0, 0, 0]),
         libc::SYS_symlink => (libc::SYS_symlinkat, [first, here, second, 0, 0, 0]),
