@@ -78,6 +78,7 @@ pub(super) struct Repository {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the file")]
 pub(super) struct Build {
     pub(super) name: Option<Text>,
     #[serde(default)]

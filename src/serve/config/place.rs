@@ -96,7 +96,8 @@ fn plain(error: &Error) -> String {
             .bytes()
             .all(|byte| byte.is_ascii_digit() || b", column:".contains(&byte))
     });
-    text[..end.unwrap_or(text.len())].to_owned()
+    let text = &text[..end.unwrap_or(text.len())];
+    text.replace("sequence start", "a list here").replace("mapping start", "a mapping here")
 }
 
 fn choice(given: &str, expected: &[&'static str]) -> String {

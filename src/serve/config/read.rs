@@ -67,7 +67,8 @@ impl Reader<'_> {
                 let message = format!("`{}` is there already", repository.name.value);
                 self.findings.at(&repository.name, message, "put its `builds` together");
             }
-            config.repositories.extend(self.repository(repository, &config.hooks));
+            let repository = self.repository(repository, &config.hooks);
+            config.repositories.push(repository);
         }
         config.notify = self.notify(file.notify);
         config.signing_secret = file.signing_secret.and_then(|secret| self.secret(&secret));
@@ -170,7 +171,7 @@ impl Reader<'_> {
         found
     }
 
-    fn repository(&mut self, repository: file::Repository, hooks: &[Hook]) -> Option<Repository> {
+    fn repository(&mut self, repository: file::Repository, hooks: &[Hook]) -> Repository {
         let hook = repository.hook.value.clone();
         let is_known = hooks.iter().any(|known| known.name == hook);
         if !is_known {
@@ -195,7 +196,7 @@ impl Reader<'_> {
         for build in repository.builds.value {
             let place = build.referenced;
             let project = build.value.project.clone().or_else(|| repository.project.clone());
-            let Some(rule) = self.rule(build, &repository.url, project, &name) else { continue };
+            let Some(rule) = self.rule(build, &repository.url, project.as_ref(), &name) else { continue };
             if rules.iter().any(|other| other.name == rule.name) {
                 let message = format!("there are two builds with the name `{}`", rule.name);
                 self.findings.add(place, message, "give each build of a repository its own `name`");
@@ -204,7 +205,7 @@ impl Reader<'_> {
         }
         let notify = self.notify(repository.notify);
         let has_statuses = repository.statuses.unwrap_or(true);
-        Some(Repository { hook, name, has_statuses, notify, rules })
+        Repository { hook, name, has_statuses, notify, rules }
     }
 
     fn patterns(&mut self, texts: &[Text], all_if_none: bool) -> Option<Patterns> {
@@ -239,7 +240,7 @@ impl Reader<'_> {
         &mut self,
         build: Spanned<file::Build>,
         url: &Text,
-        project: Option<Text>,
+        project: Option<&Text>,
         repository: &str,
     ) -> Option<Rule> {
         let place = build.referenced;
@@ -270,7 +271,7 @@ impl Reader<'_> {
             no_cache: build.no_cache,
             cache_from: values(&build.cache_from),
             cache_to: values(&build.cache_to),
-            project: Some(project.as_ref().map_or_else(|| repository.to_owned(), |text| text.value.clone())),
+            project: Some(project.map_or_else(|| repository.to_owned(), |text| text.value.clone())),
             priority: build.priority,
             timeout: value(&build.timeout),
             cpus: value(&build.cpus),
@@ -305,7 +306,7 @@ impl Reader<'_> {
             ..rule.request.clone()
         };
         if let Err(error) = sample.validate() {
-            let place = invalid_place(&error, &build, url, project.as_ref()).unwrap_or(place);
+            let place = invalid_place(&error, &build, url, project).unwrap_or(place);
             self.findings.add(place, error.to_string(), "docs/service.md says what a request can have");
         }
         Some(rule)
@@ -333,9 +334,12 @@ impl Reader<'_> {
         }
         let mut templates = Vec::new();
         for text in &build.destinations {
-            let template = self.template(text)?;
+            let Some(template) = self.template(text) else { continue };
             self.check_destination(text, &template);
             templates.push(template);
+        }
+        if templates.len() < build.destinations.len() {
+            return None;
         }
         for (patterns, what, values) in
             [(&build.branches, "a branch", sample('1').0), (&build.tags, "a tag", sample('1').1)]

@@ -79,7 +79,71 @@ fn mistakes_are_shown_at_their_places() {
         "repositories: 5\n".to_owned(),
     ]
     .map(|text| complaint(&text));
-    insta::assert_snapshot!(said.join("\n\n"), @"");
+    insta::assert_snapshot!(said.join("\n\n"), @r###"
+error[InvalidConfig]: there is no field `branchs` here
+ --> cooper.yaml:8:10
+  |
+8 |       - {branchs: [main], destinations: [r.example/a:1]}
+  |          ^^^^^^^
+  |
+  = help: did you mean `branches`?
+
+error[InvalidConfig]: `soon` is no time
+ --> cooper.yaml:8:98
+  |
+8 |       - {branches: [main], destinations: ["r.example/a:{shortsha}", "r.example/{sha}"], timeout: soon}
+  |                                                                                                  ^^^^
+  |
+  = help: write 90s, 30m or 2h
+
+error[InvalidConfig]: there is no placeholder `{shortsha}`
+ --> cooper.yaml:8:43
+  |
+8 |       - {branches: [main], destinations: ["r.example/a:{shortsha}", "r.example/{sha}"], timeout: soon}
+  |                                           ^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: did you mean `{short_sha}`?
+
+error[InvalidConfig]: placeholders have their place in the tag
+ --> cooper.yaml:8:69
+  |
+8 |       - {branches: [main], destinations: ["r.example/a:{shortsha}", "r.example/{sha}"], timeout: soon}
+  |                                                                     ^^^^^^^^^^^^^^^^^
+  |
+  = help: put them behind the `:`; who may push must not choose the repository
+
+error[InvalidConfig]: `githup` is none of the possible values
+ --> cooper.yaml:3:15
+  |
+3 |     provider: githup
+  |               ^^^^^^
+  |
+  = help: did you mean `github`?
+
+error[InvalidConfig]: the field `secret` is missing here
+ --> cooper.yaml:3:5
+  |
+3 |     provider: github
+  |     ^^^^^^^^
+  |
+  = help: write `secret: …`
+
+error[InvalidConfig]: unclosed bracket '['
+ --> cooper.yaml:2:1
+  |
+2 |
+  | ^
+  |
+  = help: docs/service.md has all fields and an example
+
+error[InvalidConfig]: expected a list here
+ --> cooper.yaml:1:15
+  |
+1 | repositories: 5
+  |               ^
+  |
+  = help: docs/service.md has all fields and an example
+"###);
 }
 
 #[test]
@@ -92,10 +156,7 @@ fn what_cannot_be_is_refused() {
         (with_build("{branches: [main]}"), "`destinations` is missing"),
         (with_build("{branches: [main], destinations: [\"r.example/a:{tag}\"]}"), "for a branch, none"),
         (with_build("{branches: [main], destinations: [\"r.example/{branch}:1\"]}"), "in the tag"),
-        (
-            with_build("{branches: [main], destinations: [\"r.example:{branch}/a\"]}"),
-            "placeholders in TAG only",
-        ),
+        (with_build("{branches: [main], destinations: [\"r.example:{branch}/a\"]}"), "in the tag"),
         (with_build("{branches: [main], destinations: [\"R E\"]}"), "filled for a push"),
         (with_build("{branches: [\"[\"], destinations: [r.example/a:1]}"), "is no pattern"),
         (build("timeout: soon"), "is no time"),
@@ -164,7 +225,7 @@ fn what_cannot_be_is_refused() {
 fn hostile_files_end() {
     let mut bomb = String::from("a0: &a0 [x, x]\n");
     for level in 1..40 {
-        bomb.push_str(&format!("a{level}: &a{level} [*a{0}, *a{0}, *a{0}]\n", level - 1));
+        bomb.extend([format!("a{level}: &a{level} [*a{0}, *a{0}, *a{0}]\n", level - 1)]);
     }
     assert!(parse(&bomb).is_err());
     assert!(parse(&"[".repeat(100_000)).is_err());
@@ -174,6 +235,15 @@ fn hostile_files_end() {
     let path = directory.path().join("cooper.yaml");
     std::fs::write(&path, " ".repeat(2 << 20)).unwrap();
     assert!(matches!(Config::read(&path), Err(ConfigError::TooLong { .. })));
+}
+
+/// The fields of a type, by what it says of one that it has not.
+fn known<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+    let error = serde_json::from_str::<T>("{\"nothing\": 1}").unwrap_err().to_string();
+    let mut names: Vec<String> =
+        error.split('`').skip(1).step_by(2).filter(|name| *name != "nothing").map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 /// The schema and the types have the same fields, and the example is good by both.
@@ -192,18 +262,6 @@ fn the_schema_says_the_same() {
         serde_json::json!({"signing_secret": {"file": "a", "env": "B"}}),
     ] {
         assert!(!validator.is_valid(&bad), "{bad}");
-    }
-    fn known<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
-        let error = serde_json::from_str::<T>("{\"nothing\": 1}").unwrap_err().to_string();
-        let mut names: Vec<String> = error
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|name| *name != "nothing")
-            .map(str::to_owned)
-            .collect();
-        names.sort();
-        names
     }
     let described = |name: &str| {
         let place = if name.is_empty() { &schema } else { &schema["$defs"][name] };

@@ -109,9 +109,8 @@ fn short(origin: &Origin) -> &str {
 fn word(provider: Provider, build: &Build, happened: Happened) -> &'static str {
     let is_gitlab = provider == Provider::Gitlab;
     match (happened, build.state) {
-        (Happened::Accepted, _) => "pending",
         (Happened::Begun, _) if is_gitlab => "running",
-        (Happened::Begun, _) => "pending",
+        (Happened::Accepted | Happened::Begun, _) => "pending",
         (Happened::Ended, State::Succeeded) => "success",
         (Happened::Ended, State::Cancelled) if is_gitlab => "canceled",
         (Happened::Ended, State::Failed) if is_gitlab => "failed",

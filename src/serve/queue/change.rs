@@ -78,13 +78,12 @@ impl Queue {
         self.transact(move |transaction| {
             let mut all = Vec::new();
             for (rule, asked) in pushed.builds {
-                let accepted = match answered(transaction, &pushed.key, &rule)? {
-                    Some(id) => known(transaction, &id, &pushed.key, &rule)?,
-                    None => {
-                        let accepted = accept(transaction, &herald, asked)?;
-                        remember(transaction, &pushed.key, &rule, &accepted.build.id)?;
-                        Some(accepted)
-                    }
+                let accepted = if let Some(id) = answered(transaction, &pushed.key, &rule)? {
+                    known(transaction, &id, &pushed.key, &rule)?
+                } else {
+                    let accepted = accept(transaction, &herald, asked)?;
+                    remember(transaction, &pushed.key, &rule, &accepted.build.id)?;
+                    Some(accepted)
                 };
                 all.push((rule, accepted));
             }
