@@ -10,8 +10,8 @@ use clap::{Args, Parser as _, ValueEnum};
 
 use super::build;
 use crate::pipeline;
-use crate::registry::Reach;
-use crate::serve::{self, ConfigError, Need, ServeError, Settings};
+use crate::registry::{Mirror, Reach, RegistrySettings};
+use crate::serve::{self, ConfigError, FleetSettings, Need, ServeError, Settings};
 use crate::units;
 
 /// What `cooper serve` takes.
@@ -83,6 +83,9 @@ pub(super) struct ServeArguments {
     /// Login for a git server, in a file with USER:TOKEN or a token
     #[arg(long = "git-login", value_name = "HOST=FILE", value_parser = git_login)]
     git_logins: Vec<(String, PathBuf)>,
+    /// Where builds are done: here, or each as a Job in the cluster
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
+    dispatch: Dispatch,
     /// How RUN is confined: auto, overlay, userns, in-place or chroot
     #[arg(long, value_name = "ISOLATION")]
     isolation: Option<String>,
@@ -116,6 +119,19 @@ pub(super) struct ServeArguments {
     /// Form of the log on standard error [default: text on a terminal, else json]
     #[arg(long, value_enum, value_name = "FORM")]
     log_format: Option<LogForm>,
+    #[command(flatten, next_help_heading = "Cluster")]
+    place: super::submit::PlaceArguments,
+    #[command(flatten)]
+    job: super::submit::JobOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Dispatch {
+    /// In processes of this service
+    #[default]
+    Local,
+    /// In Jobs, made as `cooper submit` makes them
+    Kubernetes,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -129,6 +145,8 @@ Examples:
   cooper serve --data /var/lib/cooper --tokens /etc/cooper/tokens.json --listen 0.0.0.0:8080
   cooper serve --data /tmp/cooper --allow-anonymous
   cooper serve --config cooper.yaml --check-config
+  cooper serve --data /tmp/cooper --tokens /etc/cooper/tokens.json --dispatch kubernetes \\
+    --builder-image registry:5000/tools/cooper:0.1.0 --registry-secret registry-credentials
   curl --data-binary @context.tar -H 'Cooper-Build: {\"tags\": [\"registry:5000/app:1\"]}' 127.0.0.1:8080/v1/builds
 
 `docs/service.md` explains requests, tokens and limits. RUST_LOG sets what is logged.";
@@ -220,9 +238,13 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, String> {
         .or_else(|| serve::available_memory().map(|bytes| bytes / 4 * 3))
         .ok_or("how much memory there is cannot be found out; say it with `--memory SIZE`")?;
     let budget = Need { millicpus: cpus.max(1), memory };
+    let most = match arguments.dispatch {
+        Dispatch::Local => budget,
+        Dispatch::Kubernetes => Need { millicpus: u32::MAX, memory: u64::MAX },
+    };
     let usual_need = Need {
-        millicpus: arguments.build_cpus.clamp(1, budget.millicpus),
-        memory: arguments.build_memory.min(budget.memory),
+        millicpus: arguments.build_cpus.clamp(1, most.millicpus),
+        memory: arguments.build_memory.min(most.memory),
     };
     let mut build_arguments = Vec::new();
     for host in &arguments.insecure_registries {
@@ -266,6 +288,8 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, String> {
             .iter()
             .map(|(host, path)| Ok((host.clone(), absolute(path)?)))
             .collect::<Result<_, String>>()?,
+        cluster: arguments.place.place(),
+        fleet: fleet(arguments)?,
         build_arguments,
         keep_builds: arguments.keep_builds,
         keep_uploads: arguments.keep_uploads,
@@ -273,6 +297,34 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, String> {
         store_max_age: arguments.store_max_age,
         min_free: arguments.min_free,
     })
+}
+
+/// How builds become Jobs, if they do.
+fn fleet(arguments: &ServeArguments) -> Result<Option<FleetSettings>, String> {
+    if arguments.dispatch == Dispatch::Local {
+        return Ok(None);
+    }
+    if !arguments.git_logins.is_empty() {
+        return Err(
+            "`--git-login` is not for `--dispatch kubernetes`: a Job has no place for a login that a RUN of \
+                    somebody's Dockerfile could not ask for"
+                .to_owned(),
+        );
+    }
+    let template = arguments.job.template().ok_or(
+        "which image of Cooper are the Jobs to run? Name it with `--builder-image IMAGE` or COOPER_BUILDER_IMAGE",
+    )?;
+    let mirrors: Vec<Mirror> = arguments.registry_mirrors.iter().map(|text| Mirror::parse(text)).collect();
+    let certificates = arguments.registry_certificates.iter().map(|text| super::arguments::certificate(text));
+    let registries = RegistrySettings {
+        insecure: arguments.insecure_registries.iter().cloned().collect(),
+        certificates: certificates.collect::<Result<_, _>>()?,
+        mirrors: std::iter::once(("docker.io".to_owned(), mirrors))
+            .filter(|(_, mirrors)| !mirrors.is_empty())
+            .collect(),
+        ..RegistrySettings::default()
+    };
+    Ok(Some(FleetSettings { template, registries }))
 }
 
 /// What `cooper worker` takes.

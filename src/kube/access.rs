@@ -11,6 +11,7 @@ use kube::api::{Api, PostParams};
 
 use super::cluster::{Cluster, ask};
 use super::error::{ApiError, KubeError};
+use super::rollout::Workload;
 
 /// Something that a Role can allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,13 +43,15 @@ impl Permissions {
         if has_secrets { files.allow("", "secrets", &["create"]) } else { files }
     }
 
-    /// To change the image of a Deployment and wait for it.
-    pub fn to_roll_out() -> Self {
-        Self::default().allow("apps", "deployments", &["get", "list", "patch", "watch"]).allow(
-            "",
-            "pods",
-            &["list"],
-        )
+    /// To change the image of a Deployment or what is like one, and wait for it.
+    pub fn to_roll_out(workload: Workload) -> Self {
+        let verbs = &["get", "list", "patch", "watch"];
+        Self::default().allow("apps", workload.plural(), verbs).allow("", "pods", &["list"])
+    }
+
+    /// To keep what is known of builds in their Jobs.
+    pub fn to_keep_records() -> Self {
+        Self::default().allow("batch", "jobs", &["get", "list", "watch", "patch"])
     }
 
     /// To list Jobs.

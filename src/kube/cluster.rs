@@ -62,6 +62,12 @@ impl Cluster {
         &self.namespace
     }
 
+    /// The same cluster, and another namespace of it.
+    #[must_use]
+    pub fn with_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     /// The API server's address.
     pub fn address(&self) -> &str {
         &self.address

@@ -35,7 +35,10 @@ impl Created {
 pub async fn create(cluster: &Cluster, objects: Objects) -> Result<Created, KubeError> {
     let jobs: Api<Job> = cluster.api();
     let wanted = objects.job.clone();
-    let job = create_one(&jobs, &wanted, "Job", async || is_ours(&jobs, &wanted).await).await?;
+    let job = match create_one(&jobs, &wanted, "Job").await? {
+        Attempted::Made(job) => *job,
+        Attempted::Taken(refused) => is_ours(&jobs, &wanted).await?.ok_or(refused)?,
+    };
     let objects = objects.owned_by(&job);
     let created = Created { job };
     match create_owned(cluster, &objects).await {
@@ -51,21 +54,24 @@ pub async fn create(cluster: &Cluster, objects: Objects) -> Result<Created, Kube
 async fn create_owned(cluster: &Cluster, objects: &Objects) -> Result<(), KubeError> {
     // Their names are used once: who finds them taken has made them before.
     if let Some(map) = &objects.config_map {
-        create_one(&cluster.api(), map, "ConfigMap", async || Ok(None)).await?;
+        create_one(&cluster.api(), map, "ConfigMap").await?;
     }
     for secret in [&objects.secret, &objects.logins].into_iter().flatten() {
-        create_one(&cluster.api(), secret, "Secret", async || Ok(None)).await?;
+        create_one(&cluster.api(), secret, "Secret").await?;
     }
     Ok(())
 }
 
+/// What came of creating an object.
+enum Attempted<K> {
+    /// It is there.
+    Made(Box<K>),
+    /// An attempt of which nobody knows what came of it may have made it, and then this one was refused.
+    Taken(KubeError),
+}
+
 /// Creates an object. When the connection breaks nobody knows whether it was created: another attempt finds out.
-async fn create_one<K>(
-    api: &Api<K>,
-    object: &K,
-    kind: &str,
-    found: impl AsyncFn() -> Result<Option<K>, KubeError>,
-) -> Result<K, KubeError>
+async fn create_one<K>(api: &Api<K>, object: &K, kind: &str) -> Result<Attempted<K>, KubeError>
 where
     K: Resource + Clone + Debug + Serialize + DeserializeOwned,
 {
@@ -74,13 +80,9 @@ where
     let mut attempt = 1;
     loop {
         match api.create(&PostParams::default(), object).await.map_err(ApiError::from) {
-            Ok(created) => return Ok(created),
+            Ok(created) => return Ok(Attempted::Made(Box::new(created))),
             Err(source @ ApiError::Refused { code: 409, .. }) if attempt > 1 => {
-                return match found().await? {
-                    Some(existing) => Ok(existing),
-                    None if kind == "Job" => Err(failed(source)),
-                    None => Ok(object.clone()),
-                };
+                return Ok(Attempted::Taken(failed(source)));
             }
             Err(ApiError::Unreachable { .. }) if attempt < ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(250) * 2_u32.pow(attempt)).await;

@@ -76,21 +76,21 @@ pub enum KubeError {
         #[source]
         source: ApiError,
     },
-    /// A Deployment does not have the container.
-    #[error("the Deployment `{deployment}` has no container `{container}`; it has {containers}")]
+    /// A Deployment, or what is like one, does not have the container.
+    #[error("the {workload} has no container `{container}`; it has {containers}")]
     NoContainer {
-        /// The Deployment.
-        deployment: String,
+        /// Like ``Deployment `web` ``.
+        workload: String,
         /// What was asked for.
         container: String,
         /// What there is.
         containers: String,
     },
     /// A rollout does not get anywhere.
-    #[error("the Deployment `{deployment}` was not rolled out: {reason}")]
+    #[error("the {workload} was not rolled out: {reason}")]
     Rollout {
-        /// The Deployment.
-        deployment: String,
+        /// Like ``Deployment `web` ``.
+        workload: String,
         /// Its own words, and those of its newest pod.
         reason: String,
     },

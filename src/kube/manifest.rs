@@ -169,7 +169,9 @@ fn job(submission: &Submission) -> Job {
     let token = (TOKEN_ANNOTATION.to_owned(), submission.token.clone());
     let context =
         submission.pushed_context.iter().map(|context| (CONTEXT_ANNOTATION.to_owned(), context.clone()));
-    metadata.annotations = Some(context.chain([image, token]).collect());
+    let own = submission.annotations.clone().into_iter();
+    metadata.annotations = Some(own.chain(context).chain([image, token]).collect());
+    metadata.labels.get_or_insert_default().extend(submission.labels.clone());
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels()), ..ObjectMeta::default() }),
         spec: Some(pod_spec(submission)),

@@ -16,6 +16,7 @@ mod jobs;
 mod manifest;
 mod pod;
 mod print;
+mod records;
 mod rollout;
 mod security;
 mod submission;
@@ -29,9 +30,10 @@ pub use follow::{Follow, JobResult, Line};
 pub use jobs::{JobState, JobSummary, list, prune};
 pub use manifest::{BUILD_CONTAINER, MANAGED_BY, Objects, context_annotation};
 pub use print::{Format, print};
-pub use rollout::{ParseRolloutError, Rollout};
+pub use records::{JobNews, Patched, find, get, patch, watch_jobs};
+pub use rollout::{ParseRolloutError, Rollout, Workload};
 pub use security::{ParsePodSecurityError, PodSecurity};
 pub use submission::{
-    ContextFile, FILES, Limits, Logins, ParseSubmissionError, SECRETS, Store, Submission, Toleration,
-    random_suffix,
+    ContextFile, FILES, JobTemplate, Limits, Logins, ParseSubmissionError, SECRETS, Store, Submission,
+    Toleration, random_suffix,
 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::security::PodSecurity;
 use crate::exec::SecretValue;
+use crate::image::{Platform, RepoName};
 
 /// The directory of the ConfigMap's files in the pod. It is in the builder's own directory, so that it hides nothing
 /// that an image has from a RUN that is executed in place.
@@ -64,6 +65,71 @@ pub struct Submission {
     pub queue: Option<String>,
     /// What the namespace admits.
     pub security: PodSecurity,
+    /// Labels of the Job besides Cooper's own.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the Job besides Cooper's own.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What all Jobs of somebody have in common.
+#[derive(Debug, Clone)]
+pub struct JobTemplate {
+    /// Cooper's image.
+    pub builder: String,
+    /// Name of the Secret of the type `kubernetes.io/dockerconfigjson` for the registries.
+    pub registry_secret: Option<String>,
+    /// Names of the Secrets for pulling Cooper's image.
+    pub pull_secrets: Vec<String>,
+    /// Repository that contexts go through; else the image's.
+    pub context_repository: Option<RepoName>,
+    /// What the pod gets, where it is not the usual.
+    pub requests: Limits,
+    /// Where the store is.
+    pub store: Store,
+    /// How often a pod that failed is replaced.
+    pub backoff_limit: u32,
+    /// How long the Job is kept when it has ended.
+    pub keep: Duration,
+    /// Labels of the nodes that will do.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that are put up with.
+    pub tolerations: Vec<Toleration>,
+    /// Service account of the pod; its token is not mounted.
+    pub service_account: Option<String>,
+    /// Kueue's local queue.
+    pub queue: Option<String>,
+    /// What the namespace admits; else what its label says.
+    pub security: Option<PodSecurity>,
+}
+
+/// Where nodes say their architecture, also as a taint. See "Well-Known Labels" of the Kubernetes reference.
+const ARCHITECTURE: &str = "kubernetes.io/arch";
+
+impl JobTemplate {
+    /// The nodes that will do: those of the one platform that is wanted, unless something else was said.
+    pub fn placement(&self, platforms: &[Platform]) -> (BTreeMap<String, String>, Vec<Toleration>) {
+        let mut selector = self.node_selector.clone();
+        let mut tolerations = self.tolerations.clone();
+        if let [platform] = platforms {
+            let architecture = platform.architecture();
+            let wanted = selector.entry(ARCHITECTURE.to_owned()).or_insert_with(|| architecture.to_owned());
+            let toleration = Toleration {
+                key: ARCHITECTURE.to_owned(),
+                value: Some(wanted.clone()),
+                effect: Some("NoSchedule".to_owned()),
+            };
+            // Mixed clusters keep pods off such nodes that do not say they are meant for them.
+            if wanted != "amd64" && !tolerations.contains(&toleration) {
+                tolerations.push(toleration);
+            }
+        }
+        (selector, tolerations)
+    }
+
+    /// What the pod gets.
+    pub fn requests(&self) -> Limits {
+        Limits::of([("cpu", "500m"), ("memory", "256Mi")]).overridden(&self.requests)
+    }
 }
 
 impl Submission {
@@ -146,12 +212,51 @@ pub enum ParseSubmissionError {
 }
 
 impl Limits {
+    /// These quantities.
+    pub fn of<const N: usize>(quantities: [(&str, &str); N]) -> Self {
+        Self(quantities.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+
     /// These, where `other` has nothing else.
     #[must_use]
     pub fn overridden(mut self, other: &Self) -> Self {
         self.0.extend(other.0.clone());
         self
     }
+}
+
+impl Limits {
+    /// These, but none more than in `limits`: the API refuses requests above them.
+    #[must_use]
+    pub fn at_most(mut self, limits: &Self) -> Self {
+        for (name, value) in &mut self.0 {
+            if let Some(limit) = limits.0.get(name).filter(|limit| amount(value) > amount(limit)) {
+                value.clone_from(limit);
+            }
+        }
+        self
+    }
+}
+
+/// How much a quantity is.
+fn amount(text: &str) -> f64 {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "Ki" => 1024.0,
+        "Mi" => 1024.0_f64.powi(2),
+        "Gi" => 1024.0_f64.powi(3),
+        "Ti" => 1024.0_f64.powi(4),
+        "Pi" => 1024.0_f64.powi(5),
+        "Ei" => 1024.0_f64.powi(6),
+        _ => 1.0,
+    };
+    digits.parse::<f64>().unwrap_or_default() * unit
 }
 
 impl FromStr for Limits {
@@ -232,7 +337,9 @@ mod tests {
         let limits: Limits = "cpu=500m,memory=1.5Gi".parse().unwrap();
         assert_eq!(limits.0["memory"], "1.5Gi");
         let other = "cpu=2".parse().unwrap();
-        assert_eq!(limits.overridden(&other).0["cpu"], "2");
+        assert_eq!(limits.clone().overridden(&other).0["cpu"], "2");
+        let smaller = Limits::of([("cpu", "2000m"), ("memory", "1073741824")]);
+        assert_eq!(limits.at_most(&smaller), Limits::of([("cpu", "500m"), ("memory", "1073741824")]));
         for text in
             ["", "cpu", "cpu=", "=1", "cpu=1x", "cpu=-1", "memory=1.", "memory=1GiB", "c u=1", "cpu=1,"]
         {

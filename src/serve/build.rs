@@ -13,6 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::config::Provider;
+use super::deploy::Deployment;
 use super::request::{NotifyUrl, Request};
 use crate::layer::Digest;
 use crate::outcome::CacheUse;
@@ -121,9 +122,9 @@ pub enum State {
     Queued,
     /// A worker is at it.
     Running,
-    /// The image was pushed.
+    /// The image was pushed, and deployed if that was asked for.
     Succeeded,
-    /// There is no image; `error` says why.
+    /// It was not; `error` says why. If there is a `result`, the image was pushed, and deploying it failed.
     Failed,
     /// Somebody did not want it any more, or a newer one took its place.
     Cancelled,
@@ -272,6 +273,12 @@ pub struct Build {
     pub is_cancelling: bool,
     /// The image, once pushed.
     pub result: Option<Built>,
+    /// Who gets the image, and how that goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deployments: Vec<Deployment>,
+    /// What the cluster said last of its Job, when builds are Jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Why it failed, or was cancelled.
     pub error: Option<String>,
     /// What its worker ended with.
@@ -289,6 +296,16 @@ pub(super) enum Ending {
 }
 
 impl Build {
+    /// Whether the image is pushed, and only deploying it is left.
+    pub(super) fn is_deploying(&self) -> bool {
+        self.result.is_some() && !self.request.set_image.is_empty() && !self.state.is_end()
+    }
+
+    /// What it takes of the budget now: nothing, once there is nothing left to build.
+    pub(super) fn present_need(&self) -> Need {
+        if self.is_deploying() { Need::NONE } else { self.need }
+    }
+
     /// Queued → running.
     pub(super) fn start(&mut self, now: Moment) {
         debug_assert_eq!(self.state, State::Queued);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::told;
-use crate::event::{PlainReporter, Reporter as _};
+use crate::event::{BuildEvent, PlainReporter, Reporter as _};
 use crate::outcome::CacheUse;
 
 /// The file of events.
@@ -95,6 +95,13 @@ impl Journal {
         let line = event.to_string();
         self.append(line.as_bytes())?;
         writeln!(self.log, "{text}")
+    }
+
+    /// Takes an event of the service's own.
+    pub(super) fn event(&mut self, event: &BuildEvent) -> io::Result<()> {
+        self.append(&serde_json::to_vec(event)?)?;
+        self.text.report(event);
+        Ok(())
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {

@@ -14,6 +14,9 @@ mod access;
 mod build;
 mod config;
 mod deliver;
+mod deploy;
+mod deploying;
+mod fleet;
 mod hooks;
 mod http;
 mod hub;
@@ -34,6 +37,7 @@ mod upload;
 mod watched;
 mod worker;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -49,6 +53,10 @@ use access::{Access, TokenFile};
 pub use build::{Build, BuildId, Built, Moment, Need, Origin, State, Upload};
 pub use config::{ConfigError, Provider, Summary, check_config};
 use deliver::{Herald, Sender};
+use deploy::Deployer;
+pub use deploy::{Deployment, DeploymentState};
+use fleet::Fleet;
+pub use fleet::{FleetError, FleetSettings};
 use hub::Hub;
 use logins::Logins;
 use memory::Groups;
@@ -60,6 +68,7 @@ pub use request::{Context, GitContext, NotifyUrl, Request};
 use runner::Stops;
 pub(crate) use worker::prepare as prepare_worker;
 
+use crate::kube::Place;
 use crate::registry::Reach;
 
 /// What the service is started with.
@@ -93,6 +102,10 @@ pub struct Settings {
     pub reach: Reach,
     /// Logins for git servers: host and file.
     pub git_logins: Vec<(String, PathBuf)>,
+    /// The cluster that images are deployed to.
+    pub cluster: Place,
+    /// Builds become Jobs in that cluster; else they are done here.
+    pub fleet: Option<FleetSettings>,
     /// Arguments of `cooper build` for all builds.
     pub build_arguments: Vec<String>,
     /// How long ended builds are kept.
@@ -130,12 +143,20 @@ pub enum ServeError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Webhooks are kept where builds are.
+    #[error(
+        "`--config` is for builds of the service's own: it cannot be used with `--dispatch kubernetes` yet"
+    )]
+    ConfigWithFleet,
     /// Nobody can be told anything.
     #[error("notifications cannot be sent")]
     Sender(#[source] crate::registry::SettingsError),
     /// The queue fails.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Builds cannot be dispatched.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// The directory is another one's.
     #[error("another service uses `{}`", path.display())]
     InUse {
@@ -176,6 +197,9 @@ struct Service {
     logins: Logins,
     herald: Arc<Herald>,
     sender: Sender,
+    deployer: Deployer,
+    /// Where builds are done, if not here.
+    fleet: Option<Fleet>,
     groups: Option<Groups>,
     metrics: Metrics,
     /// KiB of memory for messages that nobody has proved yet.
@@ -192,10 +216,30 @@ impl Service {
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+
+    /// A build.
+    async fn get(self: &Arc<Self>, id: BuildId) -> Result<Build, QueueError> {
+        let found = self.queue.get(id.clone()).await;
+        match (&self.fleet, found) {
+            (Some(fleet), Err(QueueError::NoBuild(_))) => {
+                Box::pin(fleet::fetch(self, fleet, &id)).await?;
+                self.queue.get(id).await
+            }
+            (_, found) => found,
+        }
+    }
+
+    /// The places of builds that wait. Those of Jobs are the cluster's business.
+    async fn places(&self) -> Result<HashMap<BuildId, queue::Place>, QueueError> {
+        if self.fleet.is_some() {
+            return Ok(HashMap::new());
+        }
+        self.queue.places(self.settings.budget).await
+    }
 }
 
 /// Serves until SIGTERM or SIGINT, and in good order for as long as the grace period; a second signal ends it at once.
-pub async fn run(settings: Settings) -> Result<(), ServeError> {
+pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
     let access = match &settings.tokens {
         Some(path) => Access::Tokens(TokenFile::open(path)?),
         None if settings.listen.ip().is_loopback() => Access::anonymous(),
@@ -213,6 +257,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let sender = Sender::new(settings.notify_reach.clone()).map_err(ServeError::Sender)?;
     raise_file_limit();
     let lock = prepare_data(&settings.data)?;
+    let fleet = match settings.fleet.take() {
+        // What is known of Jobs is lost with the process, and what is to be told of them would be too.
+        Some(_) if settings.config.is_some() => return Err(ServeError::ConfigWithFleet),
+        Some(fleet) => {
+            settings.data = empty_mirror(&settings.data)?;
+            Some(Fleet::new(fleet, &settings.cluster, &settings.build_arguments).await?)
+        }
+        None => None,
+    };
     let queue = Queue::open(&settings.data.join("builds.db"), Arc::clone(&herald))?;
     let groups = Groups::delegated()
         .inspect_err(|reason| {
@@ -232,6 +285,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         logins: Logins::new(settings.git_logins.iter().cloned()),
         herald,
         sender,
+        deployer: Deployer::find(&settings.cluster).await,
+        fleet,
         groups,
         metrics: Metrics::new(settings.budget),
         room_for_hooks: Semaphore::new(ROOM_FOR_HOOKS),
@@ -240,10 +295,26 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         _lock: lock,
         settings,
     });
-    runner::recover(&service).await?;
+    let is_local = service.fleet.is_none();
+    if is_local {
+        runner::recover(&service).await?;
+    }
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
-    let runner = tokio::spawn(runner::run(Arc::clone(&service), stopping.clone()));
-    let keeper = tokio::spawn(keep::run(Arc::clone(&service), stopping.clone()));
+    let (for_runner, for_keeper) = (Arc::clone(&service), Arc::clone(&service));
+    let (stop_runner, stop_keeper) = (stopping.clone(), stopping.clone());
+    let runner = tokio::spawn(async move {
+        if is_local {
+            runner::run(for_runner, stop_runner).await;
+        } else {
+            fleet::run(for_runner, stop_runner).await;
+        }
+    });
+    let keeper = tokio::spawn(async move {
+        // Jobs are removed by the cluster, and what is known of them with them.
+        if is_local {
+            keep::run(for_keeper, stop_keeper).await;
+        }
+    });
     let deliverer = tokio::spawn(deliver::run(Arc::clone(&service), stopping.clone()));
     let http = tokio::spawn(http::listen(listener, Arc::clone(&service)));
     let budget = service.settings.budget;
@@ -312,6 +383,17 @@ fn prepare_data(data: &Path) -> Result<File, ServeError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::InUse { path: data.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(&path)(source)),
     }
+}
+
+/// The directory of what is known of Jobs. It begins empty: all of it comes from the cluster.
+fn empty_mirror(data: &Path) -> Result<PathBuf, ServeError> {
+    let mirror = data.join("mirror");
+    let made = match std::fs::remove_dir_all(&mirror) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => ["builds", "uploads"].iter().try_for_each(|name| std::fs::create_dir_all(mirror.join(name))),
+    };
+    made.map_err(|source| ServeError::Data { path: mirror.clone(), source })?;
+    Ok(mirror)
 }
 
 /// Thousands of streams of events are thousands of open files; shells give 1024.

@@ -8,6 +8,7 @@ use url::Url;
 use crate::cache::{CachePlace, CacheSource, CacheTarget};
 use crate::context::source::{ContextOrigin, ContextSource, GitScheme, GitSource, buildx, is_commit_id};
 use crate::image::{ImageRef, Platform, RepoName};
+use crate::kube::{ParseRolloutError, Rollout};
 use crate::layer::{Digest, Hasher};
 
 /// A build request, as JSON.
@@ -65,6 +66,9 @@ pub struct Request {
     /// of the same repository do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub supersede: Option<String>,
+    /// Containers that get the image when it is pushed, like `NAMESPACE/deployment/NAME=CONTAINER`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_image: Vec<String>,
     /// Why it is built; shown and not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -235,6 +239,7 @@ impl Request {
             repository("cache_from", text, source.place)?;
         }
         self.cache_repositories()?;
+        self.rollouts()?;
         let is_name = |name: &String| {
             name.len() <= 100
                 && !name.is_empty()
@@ -258,6 +263,7 @@ impl Request {
             ("platforms", self.platforms.len()),
             ("cache_from", self.cache_from.len()),
             ("cache_to", self.cache_to.len()),
+            ("set_image", self.set_image.len()),
         ];
         if let Some((field, _)) = lists.into_iter().find(|(_, count)| *count > MAX_ENTRIES) {
             return Err(InvalidRequest::TooLong { field, limit: MAX_ENTRIES });
@@ -292,15 +298,26 @@ impl Request {
         repositories.collect()
     }
 
-    /// The arguments of `cooper build`, the context aside. Nothing in a value is taken for an option.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// The containers that get the image.
+    pub(super) fn rollouts(&self) -> Result<Vec<Rollout>, InvalidRequest> {
+        let rollouts = self.set_image.iter();
+        rollouts
+            .map(|text| {
+                text.parse().map_err(|error: ParseRolloutError| wrong("set_image", text, &describe(&error)))
+            })
+            .collect()
+    }
+
+    /// The arguments of `cooper build`, the context aside; a Dockerfile that came with the request is at `dockerfile`.
+    /// Nothing in a value is taken for an option.
+    pub(super) fn arguments(&self, dockerfile: &str) -> Vec<String> {
         let mut arguments = vec!["--push".to_owned()];
         let mut add = |name: &str, value: &str| arguments.push(format!("--{name}={value}"));
         for tag in &self.tags {
             add("tag", &tag.to_string());
         }
         if self.dockerfile_text.is_some() {
-            add("file", OWN_DOCKERFILE);
+            add("file", dockerfile);
         } else if let Some(path) = &self.dockerfile {
             add("file", path);
         }
@@ -482,7 +499,7 @@ mod tests {
         );
         assert!(matches!(request.validate(), Ok(Some(Source::Git(_)))));
         assert_eq!(
-            request.arguments(),
+            request.arguments("Dockerfile"),
             [
                 "--push",
                 "--tag=docker.io/r/a:1",
@@ -519,6 +536,7 @@ mod tests {
             r#"{"tags": ["r/a"], "cache_to": ["oci:/data/store"]}"#,
             r#"{"tags": ["r/a"], "cache_from": ["type=oci,ref=/x"]}"#,
             r#"{"tags": ["r/a"], "project": ".. "}"#,
+            r#"{"tags": ["r/a"], "set_image": ["web=app"]}"#,
             r#"{"tags": ["r/a"], "context": {"artifact": "oci://r/a:tag"}}"#,
             r#"{"tags": ["r/a"], "context": {"artifact": "/etc"}}"#,
             r#"{"tags": ["r/a"], "context": {"git": {"url": "ssh://git@h/a.git"}}}"#,

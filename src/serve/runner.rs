@@ -14,7 +14,7 @@ use super::journal::{self, Journal};
 use super::queue::QueueError;
 use super::request::{Context, OWN_DOCKERFILE, Request};
 use super::worker::{self, Job, Stop, WorkerEnd};
-use super::{Service, upload};
+use super::{Service, deploying, upload};
 
 /// The file that a worker gets its work from.
 const JOB: &str = "job.json";
@@ -148,9 +148,21 @@ pub(super) fn after(service: &Service, build: &Build) {
     service.hub.end(&build.id);
 }
 
+/// Waits until a build is to be stopped.
+async fn stop(mut stops: watch::Receiver<Option<Stop>>) -> Stop {
+    loop {
+        if let Some(stop) = *stops.borrow_and_update() {
+            return stop;
+        }
+        if stops.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// What comes after an attempt.
 #[derive(Debug)]
-enum Next {
+pub(super) enum Next {
     End(Ending),
     /// The worker was killed.
     Interrupted(String),
@@ -176,7 +188,17 @@ async fn attempt(service: &Service, build: &Build) -> io::Result<Next> {
     std::fs::create_dir_all(&directory)?;
     let mut journal = Journal::open(&directory, settings.max_log)?;
     if build.attempts > 1 {
-        journal.note("the build did not come to its end; it is done again")?;
+        let what = if build.is_deploying() { "deploying" } else { "the build" };
+        journal.note(&format!("{what} did not come to its end; it is done again"))?;
+    }
+    let stops = service.stops.add(&build.id);
+    // Somebody may have cancelled it between its beginning and this.
+    let noted = service.queue.get(build.id.clone()).await;
+    if noted.is_ok_and(|build| build.is_cancelling || build.state != State::Running) {
+        service.stops.cancel(&build.id);
+    }
+    if let Some(built) = build.result.clone().filter(|_| build.is_deploying()) {
+        return deploying::run(service, build, built, &mut journal, stop(stops)).await;
     }
     let context = build.upload.as_ref().map(|upload| upload::path(&settings.data, &upload.digest.hex()));
     let work = prepare_work(&directory, &build.request)?;
@@ -192,28 +214,14 @@ async fn attempt(service: &Service, build: &Build) -> io::Result<Next> {
     };
     let job_file = directory.join(JOB);
     write_private(&job_file, &serde_json::to_vec(&job)?)?;
-    let mut stops = service.stops.add(&build.id);
-    // Somebody may have cancelled it between its beginning and this.
-    let noted = service.queue.get(build.id.clone()).await;
-    if noted.is_ok_and(|build| build.is_cancelling || build.state != State::Running) {
-        service.stops.cancel(&build.id);
-    }
-    let stop = async move {
-        loop {
-            if let Some(stop) = *stops.borrow_and_update() {
-                return stop;
-            }
-            if stops.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
+    let stopped = stop(stops.clone());
     let config = service.herald.config();
     let hidden: Vec<String> =
         config.secrets().filter_map(|place| place.variable()).map(str::to_owned).collect();
     let child = worker::start(&job_file, &work, context.as_deref(), &hidden)?;
     let limit = Duration::from_secs(build.timeout_seconds);
-    let ended = worker::supervise(child, &mut journal, limit, stop, || service.hub.tell(&build.id)).await?;
+    let ended =
+        worker::supervise(child, &mut journal, limit, stopped, || service.hub.tell(&build.id)).await?;
     let out_of_memory = group.as_ref().is_some_and(super::memory::Group::was_out_of_memory);
     // It has build arguments, and perhaps a login.
     std::fs::remove_file(&job_file)?;
@@ -221,7 +229,8 @@ async fn attempt(service: &Service, build: &Build) -> io::Result<Next> {
     let failed = |error: String, exit_code| Next::End(Ending::Failed { error, exit_code });
     Ok(match ended {
         WorkerEnd::Exited(0) => match worker::result(&directory.join(RESULT)) {
-            Some(built) => Next::End(Ending::Succeeded(built)),
+            Some(built) if build.request.set_image.is_empty() => Next::End(Ending::Succeeded(built)),
+            Some(built) => deploying::run(service, build, built, &mut journal, stop(stops)).await?,
             None => failed("the worker did not say what it has built".to_owned(), Some(0)),
         },
         WorkerEnd::Exited(_) | WorkerEnd::Killed(_) if out_of_memory => {
@@ -279,7 +288,8 @@ fn arguments(service: &Service, build: &Build, directory: &Path) -> Vec<String> 
         format!("--source-reach={}", settings.reach),
     ];
     arguments.extend(settings.build_arguments.iter().cloned());
-    arguments.extend(build.request.arguments());
+    // In the directory that the worker runs in.
+    arguments.extend(build.request.arguments("Dockerfile"));
     arguments.push("--".to_owned());
     arguments.push(match &build.request.context {
         None => "-".to_owned(),

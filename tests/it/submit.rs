@@ -1,7 +1,7 @@
 //! `cooper submit` and `cooper jobs`, against an API server in this process.
 
 mod access;
-mod api;
+pub(crate) mod api;
 mod context;
 mod dry_run;
 mod follow;

@@ -63,6 +63,9 @@ pub(super) struct RemoteBuildArguments {
     /// Processors it is counted with, like 2
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<String>,
+    /// Container to give the image to when it is pushed: [NAMESPACE/]deployment/NAME=CONTAINER; repeatable
+    #[arg(long = "set-image", value_name = "CONTAINER")]
+    set_image: Vec<String>,
     /// Only say the build's name, and do not wait for it
     #[arg(short, long)]
     detach: bool,
@@ -139,6 +142,7 @@ fn request(arguments: &RemoteBuildArguments) -> Request {
         timeout: arguments.timeout.clone(),
         memory: arguments.memory.clone(),
         cpus: arguments.cpus.clone(),
+        set_image: arguments.set_image.clone(),
         ..Request::default()
     }
 }

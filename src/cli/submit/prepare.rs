@@ -12,18 +12,13 @@ use crate::context::source::{ContextOrigin, RemoteContext};
 use crate::exec::{SecretValue, Supplies, SupplyError};
 use crate::graph::NamedContext;
 use crate::image::{ImageRef, RepoName};
-use crate::kube::{
-    ContextFile, FILES, Limits, Logins, PodSecurity, SECRETS, Store, Submission, Toleration, random_suffix,
-};
+use crate::kube::{ContextFile, FILES, Limits, Logins, PodSecurity, SECRETS, Submission, random_suffix};
 use crate::pipeline::{BuildError, LocalInputs, local_inputs};
 use crate::registry::RegistrySettings;
 use crate::request::{BuildRequest, ContextSource, DockerfileSource, Output};
 
 /// The most bytes that a Job's ConfigMap holds. The API server takes 1 MiB of data, keys and metadata.
 const MAX_FILES: u64 = 900 << 10;
-
-/// Where nodes say their architecture, also as a taint. See "Well-Known Labels" of the Kubernetes reference.
-const ARCHITECTURE: &str = "kubernetes.io/arch";
 
 /// Why a build cannot be made a Job of.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +124,7 @@ struct Carried {
 }
 
 pub(super) fn prepare(arguments: &SubmitArguments) -> Result<Prepared, PrepareError> {
-    let builder = arguments.builder_image.clone().ok_or(PrepareError::NoBuilder)?;
+    let template = arguments.job.template().ok_or(PrepareError::NoBuilder)?;
     if let Some((option, reason)) = arguments.build.refused() {
         return Err(PrepareError::Refused { option: option.to_owned(), reason });
     }
@@ -158,38 +153,34 @@ pub(super) fn prepare(arguments: &SubmitArguments) -> Result<Prepared, PrepareEr
     words.extend(secret_words);
 
     let pushed: Vec<String> = carried.pushed.iter().map(PushedContext::name).collect();
-    let (node_selector, tolerations) = placement(arguments, &request);
-    let limits = |defaults: [(&str, &str); 2], given: Option<&Limits>| {
-        let defaults = defaults.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Limits(defaults.into()).overridden(given.unwrap_or(&Limits::default()))
-    };
+    let (node_selector, tolerations) = template.placement(&request.platforms);
+    let limits = Limits::of([("cpu", "2"), ("memory", "1Gi")]);
     let submission = Submission {
         name,
         token,
         namespace: arguments.place.namespace.clone(),
-        builder,
+        requests: template.requests(),
+        builder: template.builder,
         arguments: words,
         image: first.to_string(),
         files: carried.files,
         secrets,
         pushed_context: Some(pushed.join(" ")).filter(|names| !names.is_empty()),
-        registry_secret: arguments.registry_secret.clone(),
+        limits: limits.overridden(arguments.limits.as_ref().unwrap_or(&Limits::default())),
+        registry_secret: template.registry_secret,
+        pull_secrets: template.pull_secrets,
+        store: template.store,
+        backoff_limit: template.backoff_limit,
         logins: if arguments.with_logins { Logins::Named } else { Logins::None },
-        pull_secrets: arguments.image_pull_secrets.clone(),
-        requests: limits([("cpu", "500m"), ("memory", "256Mi")], arguments.requests.as_ref()),
-        limits: limits([("cpu", "2"), ("memory", "1Gi")], arguments.limits.as_ref()),
-        store: match &arguments.store_claim {
-            Some(claim) => Store::Claim(claim.clone()),
-            None => Store::Empty { size: arguments.store_size.clone() },
-        },
-        backoff_limit: arguments.backoff_limit,
         deadline: arguments.deadline,
-        keep: arguments.ttl,
+        keep: template.keep,
         node_selector,
         tolerations,
-        service_account: arguments.service_account.clone(),
-        queue: arguments.queue.clone(),
-        security: arguments.pod_security.unwrap_or(PodSecurity::Privileged),
+        service_account: template.service_account,
+        queue: template.queue,
+        security: template.security.unwrap_or(PodSecurity::Privileged),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
     };
     Ok(Prepared {
         submission,
@@ -266,7 +257,7 @@ fn carry(
         return Err(PrepareError::TooLarge { size });
     }
 
-    let repository = arguments.context_repo.clone().unwrap_or_else(|| first.repository().clone());
+    let repository = arguments.job.context_repo.clone().unwrap_or_else(|| first.repository().clone());
     let mut packed = Vec::new();
     for (index, (name, context)) in local.contexts.iter().enumerate() {
         // Each Job has an artifact of its own, so that removing it takes nothing from others.
@@ -420,29 +411,6 @@ fn secrets(request: &BuildRequest) -> Result<(BTreeMap<String, SecretValue>, Vec
         return Err(PrepareError::TooLarge { size });
     }
     Ok((values, words))
-}
-
-/// The nodes that will do: those of the one platform that is wanted, unless something else was said.
-fn placement(
-    arguments: &SubmitArguments,
-    request: &BuildRequest,
-) -> (BTreeMap<String, String>, Vec<Toleration>) {
-    let mut selector: BTreeMap<String, String> = arguments.node_selectors.iter().cloned().collect();
-    let mut tolerations = arguments.tolerations.clone();
-    if let [platform] = request.platforms.as_slice() {
-        let architecture = platform.architecture();
-        let wanted = selector.entry(ARCHITECTURE.to_owned()).or_insert_with(|| architecture.to_owned());
-        let toleration = Toleration {
-            key: ARCHITECTURE.to_owned(),
-            value: Some(wanted.clone()),
-            effect: Some("NoSchedule".to_owned()),
-        };
-        // Mixed clusters keep pods off such nodes that do not say they are meant for them.
-        if wanted != "amd64" && !tolerations.contains(&toleration) {
-            tolerations.push(toleration);
-        }
-    }
-    (selector, tolerations)
 }
 
 fn progress(arguments: &SubmitArguments) -> &'static str {

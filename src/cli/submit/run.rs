@@ -160,13 +160,17 @@ async fn submit(arguments: &SubmitArguments, mut prepared: Prepared) -> Result<(
     let has_secrets = !submission.secrets.is_empty() || submission.logins != Logins::None;
     let permissions = Permissions::to_create(!submission.files.is_empty(), has_secrets);
     let permissions = if arguments.detach { permissions } else { permissions.and(Permissions::to_follow()) };
-    let permissions =
-        if arguments.rollouts.is_empty() { permissions } else { permissions.and(Permissions::to_roll_out()) };
+    let (near, far): (Vec<_>, Vec<_>) =
+        arguments.rollouts.iter().partition(|rollout| rollout.namespace.is_none());
+    let permissions = near.iter().fold(permissions, |all, rollout| all.and(rollout.permissions()));
     permissions.require(&cluster).await?;
+    for rollout in far {
+        rollout.permissions().require(&rollout.place(&cluster)).await?;
+    }
     for rollout in &arguments.rollouts {
         rollout.find(&cluster).await?;
     }
-    if arguments.pod_security.is_none() {
+    if arguments.job.pod_security.is_none() {
         submission.security = admitted(&cluster, &screen).await?;
     }
     if submission.logins != Logins::None {
@@ -282,7 +286,7 @@ async fn roll_out(
     for rollout in &arguments.rollouts {
         let mut show = |text| screen.tell(text);
         rollout.run(cluster, &image, &mut show).await?;
-        screen.tell(format!("deployment {} runs {image}", rollout.deployment));
+        screen.tell(format!("{} runs {image}", rollout.path().replace('/', " ")));
     }
     Ok(())
 }

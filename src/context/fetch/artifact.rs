@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -105,7 +105,9 @@ pub async fn push(
 /// The files of a context as an artifact that is not pushed yet.
 #[derive(Debug)]
 pub struct PackedContext {
-    archive: tempfile::NamedTempFile,
+    archive: PathBuf,
+    /// Removes it.
+    _temporary: Option<tempfile::TempPath>,
     layer: Descriptor,
     config: Descriptor,
     manifest: Bytes,
@@ -122,6 +124,28 @@ impl PackedContext {
         let archive = tempfile::NamedTempFile::new_in(scratch)?;
         let (digest, size) = pack(context, &archive)?;
         let layer = Descriptor::new(MediaType::ImageLayerGzip, digest, size);
+        let archive = archive.into_temp_path();
+        let path = archive.to_path_buf();
+        Ok(Self { _temporary: Some(archive), ..Self::of(layer, path, annotations)? })
+    }
+
+    /// An archive that is there already, of this digest and length; it must stay until it is pushed.
+    pub fn of_archive(
+        archive: PathBuf,
+        digest: Digest,
+        size: u64,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Self, ArtifactError> {
+        // How it is compressed is seen when it is read.
+        let layer = Descriptor::new(MediaType::ImageLayer, digest, size);
+        Self::of(layer, archive, annotations)
+    }
+
+    fn of(
+        layer: Descriptor,
+        archive: PathBuf,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Self, ArtifactError> {
         let media_type = MediaType::Other(ARTIFACT_TYPE.to_owned());
         let config = Descriptor::new(media_type, Digest::of(CONFIG), CONFIG.len() as u64);
         let manifest = Manifest {
@@ -131,7 +155,7 @@ impl PackedContext {
             annotations,
         };
         let manifest = manifest.to_bytes()?.into();
-        Ok(Self { archive, layer, config, manifest })
+        Ok(Self { archive, _temporary: None, layer, config, manifest })
     }
 
     /// The digest of the manifest.
@@ -146,12 +170,12 @@ impl PackedContext {
 
     /// The archive: a tar, compressed with gzip.
     pub fn archive(&self) -> io::Result<Vec<u8>> {
-        std::fs::read(self.archive.path())
+        std::fs::read(&self.archive)
     }
 
     /// Pushes it, under `tag` if there is one.
     pub async fn push(&self, repository: &Repository, tag: Option<&str>) -> Result<(), ArtifactError> {
-        repository.upload(&self.layer, self.archive.path().to_owned(), &[]).await?;
+        repository.upload(&self.layer, self.archive.clone(), &[]).await?;
         repository.upload(&self.config, Bytes::from_static(CONFIG), &[]).await?;
         let selector = tag.map_or_else(|| self.digest().to_string(), str::to_owned);
         repository.put_manifest(&selector, &MediaType::ImageManifest, self.manifest.clone()).await?;

@@ -54,7 +54,7 @@ pub struct Follow<'a> {
     /// Whether its log is wanted.
     pub wants_log: bool,
     /// Shows a line.
-    pub show: &'a mut dyn FnMut(Line),
+    pub show: &'a mut (dyn FnMut(Line) + Send),
 }
 
 impl std::fmt::Debug for Follow<'_> {

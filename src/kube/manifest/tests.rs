@@ -35,6 +35,8 @@ fn submission() -> Submission {
         service_account: None,
         queue: None,
         security: PodSecurity::Privileged,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! {"tokens": [{"name": "shop-ci", "sha256": "9f86…", "projects": ["shop"],
 //!              "destinations": ["registry.example.com/shop/**"],
 //!              "contexts": ["upload", "git:https://git.example.com/shop/**"],
-//!              "notify": ["https://n8n.example.com/webhook-waiting/**"],
+//!              "deployments": ["shop/deployment/web"], "notify": ["https://n8n.example.com/webhook-waiting/**"],
 //!              "max_upload": "512MiB", "max_timeout": "30m", "max_priority": 0, "max_queued": 20}]}
 //! ```
 //!
@@ -36,6 +36,8 @@ pub(super) struct Grants {
     pub(super) contexts: Patterns,
     /// Addresses that may be told of the end of a build, without their queries.
     pub(super) notify: Patterns,
+    /// What may get the image: `NAMESPACE/deployment/NAME`.
+    pub(super) deployments: Patterns,
     /// In bytes.
     pub(super) max_upload: Option<u64>,
     /// In seconds.
@@ -55,6 +57,7 @@ impl Grants {
             destinations: Patterns::all(),
             contexts: Patterns::all(),
             notify: Patterns::all(),
+            deployments: Patterns::all(),
             max_upload: None,
             max_timeout: None,
             max_priority: i32::MAX,

@@ -54,6 +54,8 @@ struct Token {
     contexts: Vec<String>,
     #[serde(default)]
     notify: Vec<String>,
+    #[serde(default)]
+    deployments: Vec<String>,
     max_upload: Option<String>,
     max_timeout: Option<String>,
     #[serde(default)]
@@ -123,6 +125,7 @@ impl Token {
             destinations: patterns("destinations", self.destinations)?,
             contexts: patterns("contexts", self.contexts)?,
             notify: patterns("notify", self.notify)?,
+            deployments: patterns("deployments", self.deployments)?,
             max_upload: limit("max_upload", self.max_upload, units::bytes)?,
             max_timeout: limit("max_timeout", self.max_timeout, units::seconds)?,
             max_priority: self.max_priority,

@@ -111,4 +111,6 @@ pub(super) struct Build {
     pub(super) timeout: Option<Text>,
     pub(super) cpus: Option<Text>,
     pub(super) memory: Option<Text>,
+    #[serde(default)]
+    pub(super) set_image: Vec<Text>,
 }

@@ -276,6 +276,7 @@ impl Reader<'_> {
             timeout: value(&build.timeout),
             cpus: value(&build.cpus),
             memory: value(&build.memory),
+            set_image: values(&build.set_image),
             ..Request::default()
         };
         let git = GitContext {
@@ -425,6 +426,7 @@ fn invalid_place(
     let of_text = |text: &Option<Text>| text.as_ref().map(|text| text.referenced);
     match field {
         "platforms" => of_list(&build.platforms),
+        "set_image" => of_list(&build.set_image),
         "cache_from" => of_list(&build.cache_from),
         "cache_to" => of_list(&build.cache_to),
         "build_args" => of_map(&build.build_args),

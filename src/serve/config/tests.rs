@@ -164,6 +164,7 @@ fn what_cannot_be_is_refused() {
         (build("dockerfile: /etc/passwd"), "`dockerfile`"),
         (build("context: ../other"), "context.git.directory"),
         (build("platforms: [linux]"), "`platforms`"),
+        (build("set_image: [web=app]"), "`set_image`"),
         (build("cache_to: [\"oci:/data\"]"), "caches of the service are in registries"),
         (build("build_args: {\"A B\": x}"), "`build_args`"),
         (build("project: \"a b\""), "`project`"),

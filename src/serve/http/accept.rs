@@ -18,7 +18,7 @@ use crate::serve::build::{Need, Upload};
 use crate::serve::problem::Problem;
 use crate::serve::queue::{Accepted, Asked};
 use crate::serve::request::{NotifyUrl, Request, Source};
-use crate::serve::{Service, runner, upload};
+use crate::serve::{Service, fleet, runner, upload};
 use crate::units;
 
 /// The header with the request when the body is the context.
@@ -95,7 +95,7 @@ pub(super) async fn rebuild(
         return Err(stopping());
     }
     let patience = waiting.patience()?;
-    let build = caller.must_see(service.queue.get(id).await?)?;
+    let build = caller.must_see(service.get(id).await?)?;
     let mut request = build.request;
     request.project = Some(build.project);
     let checked = check(&service, &caller.grants, &request).await;
@@ -158,7 +158,10 @@ async fn queue(
     patience: Option<std::time::Duration>,
 ) -> Result<Response, Problem> {
     let is_rebuild = asked.rebuild_of.is_some();
-    let accepted = service.queue.accept(asked).await?;
+    let accepted = match &service.fleet {
+        Some(fleet) => fleet::accept(service, fleet, asked).await?,
+        None => service.queue.accept(asked).await?,
+    };
     announce(service, &accepted).await;
     let build = accepted.build;
     let action = match (accepted.is_joined, is_rebuild) {
@@ -224,6 +227,7 @@ pub(super) async fn check(
     if let Some(url) = request.notify.as_ref().and_then(NotifyUrl::url) {
         check_notify(service, grants, url).await?;
     }
+    service.deployer.check(request, grants).await?;
     if let Some(Source::Git(git)) = &source {
         let port = git.url.port.unwrap_or(443);
         check_reach(&service.settings.reach, git.url.host.clone(), port).await?;
@@ -233,6 +237,10 @@ pub(super) async fn check(
 
 /// Refuses to tell those who may not be told, or cannot be.
 async fn check_notify(service: &Service, grants: &Grants, mut url: Url) -> Result<(), Problem> {
+    if service.fleet.is_some() {
+        let detail = "nobody can be told of the end of builds that are Jobs; leave `notify` away";
+        return Err(Problem::bad("notify", detail));
+    }
     url.set_query(None);
     if !grants.notify.matches(url.as_str()) {
         let detail = format!(
@@ -268,7 +276,8 @@ fn need(service: &Service, request: &Request) -> Result<Need, Problem> {
         millicpus: millicpus.unwrap_or(settings.usual_need.millicpus).max(1),
         memory: memory.unwrap_or(settings.usual_need.memory),
     };
-    if !settings.budget.leaves(Need::NONE, need) {
+    // What a node has is for the cluster to say.
+    if service.fleet.is_none() && !settings.budget.leaves(Need::NONE, need) {
         let Need { millicpus, memory } = settings.budget;
         let detail =
             format!("this build would never begin: all have {millicpus}m processors and {memory} bytes");

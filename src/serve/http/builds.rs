@@ -13,6 +13,7 @@ use super::caller::{Caller, Named, Params};
 use super::view::View;
 use crate::serve::Service;
 use crate::serve::build::{self, Build, BuildId};
+use crate::serve::fleet::{self, CancelError};
 use crate::serve::problem::Problem;
 use crate::serve::queue::Filter;
 use crate::units;
@@ -82,7 +83,7 @@ pub(super) async fn list(
         format!("/v1/builds?{}", query.finish())
     });
     let places = if builds.iter().any(|build| build.state == build::State::Queued) {
-        service.queue.places(service.settings.budget).await?
+        service.places().await?
     } else {
         std::collections::HashMap::new()
     };
@@ -101,7 +102,7 @@ pub(super) async fn show(
     Params(waiting): Params<Waiting>,
 ) -> Result<Json<View>, Problem> {
     let patience = waiting.patience()?;
-    let mut build = caller.must_see(service.queue.get(id).await?)?;
+    let mut build = caller.must_see(service.get(id).await?)?;
     if let Some(patience) = patience {
         build = wait_for_end(&service, build, patience).await?;
     }
@@ -115,7 +116,16 @@ pub(super) async fn cancel(
     Named(id): Named,
 ) -> Result<Response, Problem> {
     caller.must_write()?;
-    caller.must_see(service.queue.get(id.clone()).await?)?;
+    caller.must_see(service.get(id.clone()).await?)?;
+    if let Some(fleet) = &service.fleet {
+        let cancelled = fleet::cancel(&service, fleet, &id, &caller.grants.name).await;
+        let build = cancelled.map_err(|error| match error {
+            CancelError::Queue(error) => error.into(),
+            CancelError::Kube(error) => fleet::problem(&error),
+        })?;
+        caller.audit("cancel", &build.id, &build.project);
+        return Ok(View::new(build, None).respond(StatusCode::OK));
+    }
     let build = service.queue.cancel(id, caller.grants.name.clone()).await?;
     caller.audit("cancel", &build.id, &build.project);
     if build.state.is_end() {

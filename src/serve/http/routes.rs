@@ -74,6 +74,10 @@ async fn readiness(State(service): State<Arc<Service>>) -> Result<&'static str, 
         return Err(stopping());
     }
     service.queue.counts().await?;
+    if service.fleet.as_ref().is_some_and(|fleet| !fleet.is_ready()) {
+        let detail = "the cluster has not said yet which builds there are";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "cluster", detail));
+    }
     Ok("ok\n")
 }
 

@@ -94,7 +94,11 @@ pub(super) async fn status(
         running_count,
         waiting_count,
         running: running.into_iter().map(|build| View::listed(build, None)).collect(),
-        waiting: waiting.into_iter().map(|(build, place)| View::listed(build, Some(place))).collect(),
+        // The places of Jobs are the cluster's business.
+        waiting: waiting
+            .into_iter()
+            .map(|(build, place)| View::listed(build, Some(place).filter(|_| service.fleet.is_none())))
+            .collect(),
         projects,
     }))
 }

@@ -37,7 +37,7 @@ pub(super) async fn logs(
     Named(id): Named,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.must_see(service.queue.get(id.clone()).await?)?;
+    caller.must_see(service.get(id.clone()).await?)?;
     let path = journal::directory(&service.settings.data, &id).join(journal::LOG);
     let file = match File::open(&path) {
         // It has said nothing yet.
@@ -128,7 +128,7 @@ pub(super) async fn events(
     Params(query): Params<Position>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    caller.must_see(service.queue.get(id.clone()).await?)?;
+    caller.must_see(service.get(id.clone()).await?)?;
     let wrong = || Problem::bad("bad-event-id", "this is no id of an event of this build");
     let offset = match headers.get("last-event-id") {
         Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?,

@@ -51,11 +51,8 @@ impl View {
 
     /// Looks for its place in the queue.
     pub(super) async fn of(service: &Service, build: Build) -> Result<Self, Problem> {
-        let place = if build.state == State::Queued {
-            service.queue.places(service.settings.budget).await?.get(&build.id).copied()
-        } else {
-            None
-        };
+        let place =
+            if build.state == State::Queued { service.places().await?.get(&build.id).copied() } else { None };
         let deliveries = service.queue.deliveries(build.id.clone()).await?;
         Ok(Self { deliveries, ..Self::new(build, place) })
     }

@@ -11,6 +11,7 @@ use super::{Queue, QueueError, look};
 use crate::outcome::CacheUse;
 use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, Origin, State, Upload};
 use crate::serve::deliver::{Happened, Herald};
+use crate::serve::deploy::Deployment;
 use crate::serve::order;
 use crate::serve::request::Request;
 
@@ -32,6 +33,39 @@ pub(crate) struct Asked {
     pub(crate) max_queued: u64,
     /// How many of this token's.
     pub(crate) max_own_queued: Option<u64>,
+}
+
+impl Asked {
+    /// The record of a build that waits.
+    pub(crate) fn build(self, id: BuildId, now: Moment) -> Build {
+        Build {
+            id,
+            project: self.project,
+            state: State::Queued,
+            by: self.by,
+            priority: self.request.priority,
+            timeout_seconds: self.timeout_seconds,
+            need: self.need,
+            request: self.request,
+            upload: self.upload,
+            created_at: now,
+            started_at: None,
+            ended_at: None,
+            attempts: 0,
+            requests: 1,
+            origin: self.origin,
+            notify: Vec::new(),
+            rebuild_of: self.rebuild_of,
+            superseded_by: None,
+            is_cancelling: false,
+            result: None,
+            deployments: Vec::new(),
+            cluster: None,
+            error: None,
+            exit_code: None,
+            cache: None,
+        }
+    }
 }
 
 /// A request that was taken.
@@ -137,6 +171,21 @@ impl Queue {
         .await
     }
 
+    /// Notes how deploying a build gets on. `None` if it has ended.
+    pub(crate) async fn deploying(
+        &self,
+        id: BuildId,
+        built: Built,
+        deployments: Vec<Deployment>,
+    ) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.result = Some(built);
+            build.deployments = deployments;
+            true
+        })
+        .await
+    }
+
     /// Puts a running build back into the queue, or ends it if it was begun often enough.
     pub(crate) async fn interrupt(&self, id: BuildId, why: String) -> Result<Option<Build>, QueueError> {
         self.change(id, move |build| {
@@ -184,10 +233,13 @@ impl Queue {
             let mut recovered = Recovered::default();
             for (_, mut build) in several(transaction, "WHERE state = 'running' ORDER BY number", [])? {
                 match result(&build.id) {
-                    Some(built) => {
+                    Some(built) if build.request.set_image.is_empty() => {
                         build.end(Ending::Succeeded(built), Moment::now());
                     }
-                    None => build.interrupt("the service was stopped while it was running", Moment::now()),
+                    found => {
+                        build.result = found.or(build.result);
+                        build.interrupt("the service was stopped while it was running", Moment::now());
+                    }
                 }
                 keep(transaction, &herald, &build)?;
                 if build.state.is_end() {
@@ -214,6 +266,54 @@ impl Queue {
                 transaction.execute("DELETE FROM deliveries WHERE build = ?1", [build.id.as_str()])?;
             }
             Ok(old.into_iter().map(|(_, build)| build.id).collect())
+        })
+        .await
+    }
+
+    /// Takes a build that is kept elsewhere, as it is there. An end stays an end, whatever comes late.
+    pub(crate) async fn mirror(&self, mut build: Build) -> Result<(), QueueError> {
+        self.transact(move |transaction| match one(transaction, &build.id) {
+            Ok(before) if before.state.is_end() => Ok(()),
+            Ok(before) => {
+                build.cluster = build.cluster.or(before.cluster);
+                update(transaction, &build)
+            }
+            Err(QueueError::NoBuild(_)) => {
+                let keys = Keys { identity: String::new(), is_settled: false, supersede: None };
+                insert(transaction, &build, &keys)
+            }
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Forgets a build that is not kept elsewhere any more.
+    pub(crate) async fn drop_mirrored(&self, id: BuildId) -> Result<(), QueueError> {
+        self.transact(move |transaction| {
+            transaction.execute("DELETE FROM builds WHERE id = ?1", [id.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes what the cluster says of a build that is a Job.
+    pub(crate) async fn note_cluster(&self, id: BuildId, text: String) -> Result<Option<Build>, QueueError> {
+        self.change(id, move |build| {
+            build.cluster = Some(text);
+            true
+        })
+        .await
+    }
+
+    /// How many builds wait, in all and of this token.
+    pub(crate) async fn waiting(&self, by: String) -> Result<(u64, u64), QueueError> {
+        self.transact(move |transaction| {
+            let counts = transaction
+                .prepare_cached(
+                    "SELECT count(*), count(*) FILTER (WHERE owner = ?1) FROM builds WHERE state = 'queued'",
+                )?
+                .query_row([by], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+            Ok((counts.0.unsigned_abs(), counts.1.unsigned_abs()))
         })
         .await
     }
@@ -303,31 +403,8 @@ fn accept(transaction: &Transaction<'_>, herald: &Herald, mut asked: Asked) -> R
     if asked.max_own_queued.is_some_and(|limit| own >= limit) {
         return Err(QueueError::Full { waiting: own });
     }
-    let build = Build {
-        id,
-        project: asked.project,
-        state: State::Queued,
-        by: asked.by,
-        priority: asked.request.priority,
-        timeout_seconds: asked.timeout_seconds,
-        need: asked.need,
-        request: asked.request,
-        upload: asked.upload,
-        created_at: now,
-        started_at: None,
-        ended_at: None,
-        attempts: 0,
-        requests: 1,
-        origin: asked.origin,
-        notify: notify.into_iter().collect(),
-        rebuild_of: asked.rebuild_of,
-        superseded_by: None,
-        is_cancelling: false,
-        result: None,
-        error: None,
-        exit_code: None,
-        cache: None,
-    };
+    let mut build = asked.build(id, now);
+    build.notify = notify.into_iter().collect();
     insert(transaction, &build, &keys)?;
     tell(transaction, herald, &build, Happened::Accepted)?;
     Ok(Accepted { build, is_joined: false, superseded })

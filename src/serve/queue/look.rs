@@ -110,7 +110,7 @@ impl Queue {
     ) -> Result<Overview, QueueError> {
         self.transact(move |transaction| {
             let running = several(transaction, "WHERE state = 'running' ORDER BY number", [])?;
-            let used = running.iter().fold(Need::NONE, |used, (_, build)| used.plus(build.need));
+            let used = running.iter().fold(Need::NONE, |used, (_, build)| used.plus(build.present_need()));
             let waiting = in_turn(transaction, budget)?;
             Ok(Overview {
                 used,
@@ -171,7 +171,7 @@ fn projects(
 pub(super) fn running(transaction: &Transaction<'_>) -> Result<Vec<Under>, QueueError> {
     let running = several(transaction, "WHERE state = 'running'", [])?;
     let under = running.into_iter().map(|(_, build)| Under {
-        need: build.need,
+        need: build.present_need(),
         since: build.started_at.unwrap_or(build.created_at),
         project: build.project,
     });
@@ -187,7 +187,7 @@ pub(super) fn waiting(
         number: *number,
         project: build.project.clone(),
         priority: build.priority,
-        need: build.need,
+        need: build.present_need(),
     });
     Ok((waiting.collect(), builds))
 }

@@ -2,6 +2,7 @@
 
 mod n8n;
 mod overlays;
+mod service;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The workflow for n8n: its nodes hold together, and what its code makes is valid.
+//! The workflows for n8n: their nodes hold together, and what their code makes is valid.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use super::{directory, objects, one};
 
 fn workflow() -> Value {
-    serde_json::from_slice(&std::fs::read(directory("n8n/workflow.json")).unwrap()).unwrap()
+    named("workflow.json")
+}
+
+fn named(file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(directory("n8n").join(file)).unwrap()).unwrap()
 }
 
 fn node<'a>(workflow: &'a Value, name: &str) -> &'a Value {
@@ -43,7 +47,29 @@ fn made() -> Value {
 
 #[test]
 fn nodes_are_connected() {
+    for file in ["workflow.json", "service-workflow.json"] {
+        are_connected(&named(file));
+    }
     let workflow = workflow();
+    let connections = &workflow["connections"];
+    for (name, good, bad) in
+        [("Is it over?", "Get the pod", "Wait"), ("Did it succeed?", "Image is built", "Build failed")]
+    {
+        let outputs = &connections[name]["main"];
+        assert_eq!((&outputs[0][0]["node"], &outputs[1][0]["node"]), (&json!(good), &json!(bad)));
+    }
+    // Nobody is asked again and again: the request for the log is answered at its end.
+    let next = |name: &str| connections[name]["main"][0][0]["node"].as_str().unwrap().to_owned();
+    assert_eq!(
+        ["Wait", "Find the pod", "Follow the log"].map(next),
+        ["Find the pod", "Follow the log", "Get the Job"]
+    );
+    let url = node(&workflow, "Follow the log")["parameters"]["url"].as_str().unwrap();
+    assert!(url.contains("/log?") && url.contains("follow=true"), "{url}");
+}
+
+#[track_caller]
+fn are_connected(workflow: &Value) {
     let nodes = workflow["nodes"].as_array().unwrap();
     let names: BTreeSet<&str> = nodes.iter().map(|node| node["name"].as_str().unwrap()).collect();
     let ids: BTreeSet<&str> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
@@ -73,12 +99,67 @@ fn nodes_are_connected() {
             assert!(names.contains(name), "{} refers to {name}, which is not there", node["name"]);
         }
     }
-    for (name, good, bad) in
-        [("Is it over?", "Get the pod", "Wait"), ("Did it succeed?", "Image is built", "Build failed")]
-    {
-        let outputs = &connections[name]["main"];
-        assert_eq!((&outputs[0][0]["node"], &outputs[1][0]["node"]), (&json!(good), &json!(bad)));
-    }
+}
+
+/// What an expression of a node gives: `={{ … }}`.
+fn evaluate(expression: &str, json: &Value, others: &Value) -> Value {
+    const HARNESS: &str = "const [code, json, others] = process.argv.slice(1).map(text => JSON.parse(text));\
+        const $ = name => ({ first: () => ({ json: others[name] }) });\
+        const $execution = { resumeUrl: 'https://n8n.example/webhook-waiting/1' };\
+        const parts = code.slice(1).split(/\\{\\{|\\}\\}(?!\\s*[).])/).map((part, index) =>\
+            index % 2 ? new Function('$json', '$', '$execution', 'return (' + part + ')')(json, $, $execution) : part);\
+        const given = parts.filter(part => part !== '');\
+        console.log(JSON.stringify(given.length === 1 ? given[0] : given.join('')));";
+    let output = Command::new("node")
+        .args(["-e", HARNESS])
+        .args([&json!(expression), json, others].map(Value::to_string))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("node: {error}; run tests/tools/packages.sh"));
+    assert!(output.status.success(), "{expression}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_service_is_asked_once_and_calls_back() {
+    let workflow = named("service-workflow.json");
+    let parameter =
+        |name: &str, field: &str| node(&workflow, name)["parameters"][field].as_str().unwrap().to_owned();
+    let settings: Value = serde_json::from_str(&parameter("What to build", "jsonOutput")).unwrap();
+    let nothing = json!({});
+    let asked = evaluate(&parameter("Ask for the build", "jsonBody"), &settings, &nothing);
+    let mut request: Value = serde_json::from_str(asked.as_str().unwrap()).unwrap();
+    // The address that goes on with this very execution, and no other.
+    assert_eq!(
+        request.as_object_mut().unwrap().remove("notify").unwrap(),
+        "https://n8n.example/webhook-waiting/1"
+    );
+    let request: cooper::serve::Request = serde_json::from_value(request).unwrap();
+    assert!(request.context.is_some() && !request.tags.is_empty());
+    let url = evaluate(&parameter("Ask for the build", "url"), &settings, &nothing);
+    assert_eq!(url, "http://cooper.cooper:8080/v1/builds");
+    let wait = &node(&workflow, "Wait for its end")["parameters"];
+    assert_eq!((&wait["resume"], &wait["httpMethod"]), (&json!("webhook"), &json!("POST")));
+
+    // What the service sends: the record in an envelope.
+    let digest = cooper::layer::Digest::of("").to_string();
+    let sent = |state: &str, error: Value| {
+        json!({"body": {"type": format!("build.{state}"), "data": {"id": "1", "state": state, "error": error,
+            "result": {"digest": digest, "images": ["r:5000/team/app:main"]}}}})
+    };
+    let conditions = &node(&workflow, "Did it succeed?")["parameters"]["conditions"]["conditions"];
+    let condition = conditions[0]["leftValue"].as_str().unwrap();
+    let (good, bad) = (sent("succeeded", Value::Null), sent("failed", json!("Dockerfile:2: no")));
+    let succeeded = |item: &Value| evaluate(condition, item, &nothing);
+    // After two hours there is an item without a body.
+    assert_eq!([&good, &bad, &nothing].map(succeeded), [json!(true), json!(false), json!(false)]);
+    let built = evaluate(&parameter("Image is built", "jsonOutput"), &good, &nothing);
+    let built: Value = serde_json::from_str(built.as_str().unwrap()).unwrap();
+    assert_eq!(built["pinned"], format!("r:5000/team/app@{digest}"));
+    let others = json!({"Ask for the build": {"id": "1"}});
+    let message = |item: &Value| evaluate(&parameter("Build failed", "errorMessage"), item, &others);
+    assert_eq!(message(&bad), "1 failed: Dockerfile:2: no");
+    assert_eq!(message(&nothing), "1 did not end in time: see its log in the service");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod access;
 mod api;
+mod deploy;
 mod ends;
+mod fleet;
 mod hooks;
 mod load;
 mod page;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{NAMESPACE, Shared};
 
 /// A Job in the hands of a test.
-pub(in super::super) struct Run {
+pub(crate) struct Run {
     shared: Arc<Shared>,
     job: Value,
     pods: usize,
@@ -16,6 +16,12 @@ pub(in super::super) struct Run {
 }
 
 impl Run {
+    /// The same for the Job of this name, whatever has been done with it.
+    pub(super) fn of(shared: Arc<Shared>, name: &str) -> Self {
+        let job = shared.state().get("jobs", name).unwrap_or_else(|| panic!("no Job {name}")).clone();
+        Self { shared, job, pods: 0, lines: 0 }
+    }
+
     /// Waits for a Job, and for what it mounts: without that no pod begins.
     pub(super) fn wait(shared: Arc<Shared>) -> Self {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -43,15 +49,15 @@ impl Run {
     }
 
     /// The Job as it was created.
-    pub(in super::super) fn job(&self) -> &Value {
+    pub(crate) fn job(&self) -> &Value {
         &self.job
     }
 
-    pub(in super::super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.job["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
-    pub(in super::super) fn pod_name(&self) -> String {
+    pub(crate) fn pod_name(&self) -> String {
         format!("{}-pod{}", self.name(), self.pods)
     }
 
@@ -63,8 +69,59 @@ impl Run {
         self.shared.changed.notify_all();
     }
 
+    /// Does what a node does, with the program itself: runs the pod's command, and lets its container end as it ends. The
+    /// files of the Job are where nobody else looks.
+    pub(crate) fn execute(&mut self, program: &str, work: &std::path::Path) {
+        use std::io::BufRead as _;
+        let files = work.join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        for map in self.shared.state().list("configmaps") {
+            if map["metadata"]["ownerReferences"][0]["uid"] == self.job["metadata"]["uid"] {
+                for (name, content) in map["data"].as_object().unwrap() {
+                    std::fs::write(files.join(name), content.as_str().unwrap()).unwrap();
+                }
+            }
+        }
+        let container = &self.job["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["command"], json!(["/kaniko/cooper", "build"]));
+        let arguments: Vec<String> = container["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap().replace("/kaniko/job/files", files.to_str().unwrap()))
+            .collect();
+        let message = work.join("termination-log");
+        self.pod();
+        self.running();
+        self.ready();
+        let mut child = std::process::Command::new(program)
+            .arg("build")
+            .args(arguments)
+            .arg(format!("--termination-log={}", message.display()))
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", work)
+            .env("COOPER_STORE", work.join("store"))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        for line in std::io::BufReader::new(child.stderr.take().unwrap()).lines() {
+            self.log(&line.unwrap());
+        }
+        let code = child.wait().unwrap().code().unwrap();
+        let message = std::fs::read_to_string(&message).unwrap_or_default();
+        self.terminate(code, if code == 0 { "Completed" } else { "Error" }, &message);
+        if code == 0 {
+            self.finish("Complete", "");
+        } else {
+            self.finish("Failed", "BackoffLimitExceeded");
+        }
+    }
+
     /// Makes a pod, which waits.
-    pub(in super::super) fn pod(&mut self) {
+    pub(crate) fn pod(&mut self) {
         self.pods += 1;
         let uid = self.uid();
         let mut pod = json!({
@@ -93,11 +150,11 @@ impl Run {
         self.notify();
     }
 
-    pub(in super::super) fn waiting(&self, reason: &str, message: &str) {
+    pub(crate) fn waiting(&self, reason: &str, message: &str) {
         self.container("Pending", &json!({"waiting": {"reason": reason, "message": message}}));
     }
 
-    pub(in super::super) fn unschedulable(&self, message: &str) {
+    pub(crate) fn unschedulable(&self, message: &str) {
         self.shared.state().change("pods", &self.pod_name(), |pod| {
             pod["status"]["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
@@ -106,12 +163,12 @@ impl Run {
         self.notify();
     }
 
-    pub(in super::super) fn running(&self) {
+    pub(crate) fn running(&self) {
         self.container("Running", &json!({"running": {"startedAt": "2026-11-22T10:00:01Z"}}));
     }
 
     /// Adds a line to the pod's log; four come in each second, two of them at the same time.
-    pub(in super::super) fn log(&mut self, text: &str) {
+    pub(crate) fn log(&mut self, text: &str) {
         let (seconds, part) = (self.lines / 4, self.lines % 4 / 2 * 5);
         self.lines += 1;
         let line = format!("2026-11-22T10:{:02}:{:02}.{part}Z {text}", seconds / 60, seconds % 60);
@@ -121,7 +178,7 @@ impl Run {
         self.notify();
     }
 
-    pub(in super::super) fn event(&self, on_pod: bool, kind: &str, reason: &str, message: &str) {
+    pub(crate) fn event(&self, on_pod: bool, kind: &str, reason: &str, message: &str) {
         let (object, name) = if on_pod { ("Pod", self.pod_name()) } else { ("Job", self.name()) };
         let mut state = self.shared.state();
         let plural = if on_pod { "pods" } else { "jobs" };
@@ -137,7 +194,7 @@ impl Run {
     }
 
     /// Ends the pod's container, and its log.
-    pub(in super::super) fn terminate(&self, code: i32, reason: &str, message: &str) {
+    pub(crate) fn terminate(&self, code: i32, reason: &str, message: &str) {
         self.shared.state().logs.entry(self.pod_name()).or_default().has_ended = true;
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
         self.container(
@@ -147,7 +204,7 @@ impl Run {
     }
 
     /// Ends the Job.
-    pub(in super::super) fn finish(&self, kind: &str, reason: &str) {
+    pub(crate) fn finish(&self, kind: &str, reason: &str) {
         self.shared.state().change("jobs", &self.name(), |job| {
             job["status"]["conditions"] = json!([{
                 "type": kind, "status": "True", "reason": reason, "message": "",
@@ -158,37 +215,46 @@ impl Run {
     }
 
     /// A build that succeeds with this digest.
-    pub(in super::super) fn succeed(&self, digest: &str) {
+    pub(crate) fn succeed(&self, digest: &str) {
         let message = json!({"image": "r/app:1", "digest": digest, "duration": 1.5, "error": null});
         self.terminate(0, "Completed", &message.to_string());
         self.finish("Complete", "");
     }
 
-    pub(in super::super) fn suspend(&self, is_suspended: bool) {
+    /// Says in the Job's status that its pod runs, as its controller does.
+    pub(crate) fn ready(&self) {
+        self.shared.state().change("jobs", &self.name(), |job| {
+            job["status"]["ready"] = json!(1);
+            job["status"]["startTime"] = json!("2026-11-22T10:00:01Z");
+        });
+        self.notify();
+    }
+
+    pub(crate) fn suspend(&self, is_suspended: bool) {
         self.shared.state().change("jobs", &self.name(), |job| job["spec"]["suspend"] = json!(is_suspended));
         self.notify();
     }
 
-    pub(in super::super) fn remove(&self, plural: &str, name: &str) {
+    pub(crate) fn remove(&self, plural: &str, name: &str) {
         self.shared.state().remove(plural, name);
         self.notify();
     }
 
     /// Adds an object, as others do.
-    pub(in super::super) fn add(&self, plural: &str, object: Value) {
+    pub(crate) fn add(&self, plural: &str, object: Value) {
         self.shared.state().insert(plural, object).unwrap();
         self.notify();
     }
 
     /// Changes an object that is there.
-    pub(in super::super) fn change(&self, plural: &str, name: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn change(&self, plural: &str, name: &str, change: impl FnOnce(&mut Value)) {
         self.shared.state().change(plural, name, change);
         self.notify();
     }
 
     /// Waits until an object is as it should be.
     #[track_caller]
-    pub(in super::super) fn wait_for(&self, plural: &str, name: &str, is_so: impl Fn(&Value) -> bool) {
+    pub(crate) fn wait_for(&self, plural: &str, name: &str, is_so: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.shared.state().get(plural, name).is_some_and(&is_so) {
             assert!(Instant::now() < deadline, "{plural} {name}");
@@ -198,13 +264,13 @@ impl Run {
 
     /// Waits for so many requests with this in them.
     #[track_caller]
-    pub(in super::super) fn wait_for_requests(&self, part: &str, count: usize) {
+    pub(crate) fn wait_for_requests(&self, part: &str, count: usize) {
         self.wait_while_doing(part, count, || {});
     }
 
     /// The same; the pod changes meanwhile, so that watches have something to tell.
     #[track_caller]
-    pub(in super::super) fn change_until_requested(&self, part: &str, count: usize) {
+    pub(crate) fn change_until_requested(&self, part: &str, count: usize) {
         self.wait_while_doing(part, count, || self.running());
     }
 

@@ -4,7 +4,7 @@ use super::http::{Answer, Request};
 
 /// What shall go wrong, where, and how often.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Fault {
+pub(crate) struct Fault {
     method: &'static str,
     part: String,
     strikes: usize,
@@ -13,7 +13,7 @@ pub(in super::super) struct Fault {
 
 /// How it goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Effect {
+pub(crate) enum Effect {
     /// The connection is closed, and nothing is done.
     Drop,
     /// What was asked for is done, and the connection is closed instead of an answer.
@@ -28,12 +28,12 @@ pub(in super::super) enum Effect {
 
 impl Fault {
     /// `effect` once, for the first request with this method whose target contains `part`.
-    pub(in super::super) fn on(method: &'static str, part: &str, effect: Effect) -> Self {
+    pub(crate) fn on(method: &'static str, part: &str, effect: Effect) -> Self {
         Self { method, part: part.to_owned(), strikes: 1, effect }
     }
 
     /// That often.
-    pub(in super::super) fn times(self, strikes: usize) -> Self {
+    pub(crate) fn times(self, strikes: usize) -> Self {
         Self { strikes, ..self }
     }
 

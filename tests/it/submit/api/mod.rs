@@ -26,20 +26,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-pub(super) use self::controller::Run;
-pub(super) use self::fault::{Effect, Fault};
+pub(crate) use self::controller::Run;
+pub(crate) use self::fault::{Effect, Fault};
 use self::http::{Connection, Stream};
-pub(super) use self::schema::problems;
+pub(crate) use self::schema::problems;
 use self::state::State;
 use crate::registry::Authority;
 
 /// The only namespace.
-pub(super) const NAMESPACE: &str = "ci";
+pub(crate) const NAMESPACE: &str = "ci";
 
 const TOKEN: &str = "the-token";
 
 /// A running API server.
-pub(super) struct ApiServer {
+pub(crate) struct ApiServer {
     shared: Arc<Shared>,
     directory: tempfile::TempDir,
 }
@@ -69,12 +69,12 @@ impl Drop for ApiServer {
 }
 
 impl ApiServer {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::listen(None)
     }
 
     /// With TLS, and an authority that nobody else knows.
-    pub(super) fn start_tls() -> Self {
+    pub(crate) fn start_tls() -> Self {
         Self::listen(Some(Authority::new(false)))
     }
 
@@ -112,47 +112,53 @@ impl ApiServer {
         std::fs::write(self.kubeconfig(), text).unwrap();
     }
 
-    pub(super) fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.directory.path().join("kubeconfig")
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
     /// What the kubelet mounts for a service account.
-    pub(super) fn write_service_account(&self, directory: &Path) {
+    pub(crate) fn write_service_account(&self, directory: &Path) {
         std::fs::write(directory.join("token"), TOKEN).unwrap();
         std::fs::write(directory.join("namespace"), NAMESPACE).unwrap();
         std::fs::write(directory.join("ca.crt"), &self.shared.authority.as_ref().unwrap().pem).unwrap();
     }
 
     /// Takes permissions away, written like `create configmaps`, `list jobs.batch` or `get pods/log`.
-    pub(super) fn deny(self, permissions: &[&str]) -> Self {
+    pub(crate) fn deny(self, permissions: &[&str]) -> Self {
         self.shared.state().denied.extend(permissions.iter().map(ToString::to_string));
         self
     }
 
     /// What the namespace's label for Pod Security says.
-    pub(super) fn enforce(self, level: &str) -> Self {
+    pub(crate) fn enforce(self, level: &str) -> Self {
         self.shared.state().pod_security = Some(level.to_owned());
         self
     }
 
-    pub(super) fn fault(self, fault: Fault) -> Self {
+    pub(crate) fn fault(self, fault: Fault) -> Self {
         self.shared.state().faults.push(fault);
         self
     }
 
     /// Adds an object, as others do.
-    pub(super) fn add(&self, plural: &str, object: Value) {
+    pub(crate) fn add(&self, plural: &str, object: Value) {
         self.shared.state().insert(plural, object).unwrap();
+        self.shared.changed.notify_all();
+    }
+
+    /// Changes an object that is there, as its controller does.
+    pub(crate) fn change(&self, plural: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        self.shared.state().change(plural, name, change);
         self.shared.changed.notify_all();
     }
 
     /// Does the part of the cluster, once, for the first Job that is created. The thread must be joined.
     #[must_use]
-    pub(super) fn control(&self, part: impl FnOnce(Run) + Send + 'static) -> std::thread::JoinHandle<()> {
+    pub(crate) fn control(&self, part: impl FnOnce(Run) + Send + 'static) -> std::thread::JoinHandle<()> {
         let shared = Arc::clone(&self.shared);
         std::thread::spawn(move || {
             let run = Run::wait(shared);
@@ -160,9 +166,14 @@ impl ApiServer {
         })
     }
 
+    /// The part of the cluster for this Job.
+    pub(crate) fn run(&self, job: &str) -> Run {
+        Run::of(Arc::clone(&self.shared), job)
+    }
+
     /// Waits for something to be true of the objects.
     #[track_caller]
-    pub(super) fn wait_until(&self, what: &str, is_true: impl Fn(&ApiServer) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, is_true: impl Fn(&ApiServer) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is_true(self) {
             assert!(Instant::now() < deadline, "{what}: {:#?}", self.requests());
@@ -171,12 +182,12 @@ impl ApiServer {
     }
 
     /// The objects of a kind, by its plural.
-    pub(super) fn objects(&self, plural: &str) -> Vec<Value> {
+    pub(crate) fn objects(&self, plural: &str) -> Vec<Value> {
         self.shared.state().list(plural)
     }
 
     /// The requests so far: `METHOD TARGET STATUS`.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.state().requests.clone()
     }
 }

@@ -18,13 +18,15 @@ pub(super) struct Kind {
     pub(super) singular: &'static str,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 8] = [
     Kind { group: "", version: "v1", plural: "configmaps", singular: "ConfigMap" },
     Kind { group: "", version: "v1", plural: "secrets", singular: "Secret" },
     Kind { group: "", version: "v1", plural: "pods", singular: "Pod" },
     Kind { group: "", version: "v1", plural: "events", singular: "Event" },
     Kind { group: "batch", version: "v1", plural: "jobs", singular: "Job" },
     Kind { group: "apps", version: "v1", plural: "deployments", singular: "Deployment" },
+    Kind { group: "apps", version: "v1", plural: "statefulsets", singular: "StatefulSet" },
+    Kind { group: "apps", version: "v1", plural: "daemonsets", singular: "DaemonSet" },
 ];
 
 /// What is asked for.
@@ -224,19 +226,75 @@ fn delete(shared: &Shared, request: &Request, kind: &Kind, name: &str) -> Result
     Ok(Answer::ok(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})))
 }
 
-/// A strategic merge of the containers of a Deployment.
+/// A merge patch (RFC 7386), which holds for the version that it names.
+fn merge_patch(shared: &Shared, request: &Request, kind: &Kind, name: &str) -> Result<Answer, Answer> {
+    let patch: Value = serde_json::from_slice(&request.body).unwrap();
+    let mut state = shared.state();
+    let Some(found) = state.get(kind.plural, name) else {
+        return Err(Answer::failure(404, "NotFound", &format!("{} \"{name}\" not found", kind.plural)));
+    };
+    for field in ["uid", "resourceVersion"] {
+        let wanted = &patch["metadata"][field];
+        if !wanted.is_null() && *wanted != found["metadata"][field] {
+            return Err(Answer::failure(409, "Conflict", "the object has been modified"));
+        }
+    }
+    let mut wanted = found.clone();
+    merge(&mut wanted, &patch);
+    let problems = schema::problems(kind.plural, &wanted);
+    if !problems.is_empty() {
+        return Err(Answer::failure(422, "Invalid", &problems.join("; ")));
+    }
+    let (old, new) = (&found["spec"], &wanted["spec"]);
+    // See `ValidateJobSpecUpdate` of Kubernetes: the template may not be changed, and the deadline may.
+    if old["template"] != new["template"] || old["podFailurePolicy"] != new["podFailurePolicy"] {
+        return Err(Answer::failure(422, "Invalid", "field is immutable"));
+    }
+    let patched = state.change(kind.plural, name, |object| *object = wanted);
+    drop(state);
+    shared.changed.notify_all();
+    Ok(Answer::ok(patched))
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let object = target.as_object_mut().unwrap();
+    for (key, value) in fields {
+        if value.is_null() {
+            object.remove(key);
+        } else {
+            merge(object.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// A strategic merge of the containers of a Deployment and its like.
 fn patch(shared: &Shared, request: &Request, kind: &Kind, name: &str) -> Result<Answer, Answer> {
     find(shared, kind, name)?;
     let content_type = request.headers.get("content-type").map(String::as_str);
-    if content_type != Some("application/strategic-merge-patch+json") || kind.plural != "deployments" {
-        return Err(Answer::failure(415, "UnsupportedMediaType", "only strategic merges of Deployments"));
+    if content_type == Some("application/merge-patch+json") && kind.plural == "jobs" {
+        return merge_patch(shared, request, kind, name);
+    }
+    if content_type != Some("application/strategic-merge-patch+json") || kind.group != "apps" {
+        return Err(Answer::failure(415, "UnsupportedMediaType", "only strategic merges of workloads"));
     }
     let patch: Value = serde_json::from_slice(&request.body).unwrap();
+    let mut is_new = false;
     let patched = shared.state().change(kind.plural, name, |object| {
         for container in patch["spec"]["template"]["spec"]["containers"].as_array().unwrap() {
             let containers = object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
             let mine = containers.iter_mut().find(|mine| mine["name"] == container["name"]).unwrap();
+            is_new |= mine["image"] != container["image"];
             mine["image"] = container["image"].clone();
+        }
+        if !is_new {
+            return;
         }
         let generation = object["metadata"]["generation"].as_i64().unwrap();
         object["metadata"]["generation"] = json!(generation + 1);

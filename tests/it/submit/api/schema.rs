@@ -23,7 +23,7 @@ fn refuse(message: &str) -> Answer {
 }
 
 /// All that is wrong with an object that is to be created.
-pub(in super::super) fn problems(plural: &str, object: &Value) -> Vec<String> {
+pub(crate) fn problems(plural: &str, object: &Value) -> Vec<String> {
     let typed = match plural {
         "jobs" => round_trip::<Job>(object),
         "configmaps" => round_trip::<ConfigMap>(object),
