@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use clap::{Args, Parser as _, ValueEnum};
 use super::build;
 use crate::pipeline;
 use crate::registry::{Mirror, Reach, RegistrySettings};
-use crate::serve::{self, FleetSettings, Need, Settings};
+use crate::serve::{self, ConfigError, FleetSettings, Need, ServeError, Settings};
 use crate::units;
 
 /// What `cooper serve` takes.
@@ -22,19 +22,31 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Directory of the queue, logs, uploads and the store
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "check_config")]
+    data: Option<PathBuf>,
     /// File with what tokens are good for; read again when it changes
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present = "allow_anonymous",
+        required_unless_present_any = ["allow_anonymous", "check_config"],
         conflicts_with = "allow_anonymous"
     )]
     tokens: Option<PathBuf>,
     /// Let every program of this machine build and push; only with an address of loopback
     #[arg(long)]
     allow_anonymous: bool,
+    /// Which pushes are built and who is told: cooper.yaml; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only look for mistakes in the file of --config
+    #[arg(long, requires = "config")]
+    check_config: bool,
+    /// Address that people find the service at, for links in statuses and notifications
+    #[arg(long, value_name = "URL")]
+    public_url: Option<url::Url>,
+    /// Where notifications and statuses may go, written like --source-reach
+    #[arg(long, value_name = "REACH", default_value = "public")]
+    notify_reach: Reach,
     /// Processors for all builds together, like 4 or 2.5 [default: those of the machine]
     #[arg(long, value_name = "NUMBER", value_parser = units::millicpus)]
     cpus: Option<u32>,
@@ -132,6 +144,7 @@ const EXAMPLES: &str = "\
 Examples:
   cooper serve --data /var/lib/cooper --tokens /etc/cooper/tokens.json --listen 0.0.0.0:8080
   cooper serve --data /tmp/cooper --allow-anonymous
+  cooper serve --config cooper.yaml --check-config
   cooper serve --data /tmp/cooper --tokens /etc/cooper/tokens.json --dispatch kubernetes \\
     --builder-image registry:5000/tools/cooper:0.1.0 --registry-secret registry-credentials
   curl --data-binary @context.tar -H 'Cooper-Build: {\"tags\": [\"registry:5000/app:1\"]}' 127.0.0.1:8080/v1/builds
@@ -147,22 +160,53 @@ fn git_login(text: &str) -> Result<(String, PathBuf), String> {
 
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: &ServeArguments) -> ExitCode {
+    if let Some(path) = arguments.config.as_ref().filter(|_| arguments.check_config) {
+        return check(path);
+    }
     start_log(arguments.log_format);
-    let served = settings(arguments).and_then(|settings| {
+    let plain = |text: String| pipeline::error_line(&text, true);
+    let served = settings(arguments).map_err(plain).and_then(|settings| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|error| format!("cannot start: {error}"))?;
-        let served = runtime.block_on(serve::run(settings)).map_err(|error| pipeline::describe(&error));
+            .map_err(|error| plain(format!("cannot start: {error}")))?;
+        let served = runtime.block_on(serve::run(settings)).map_err(|error| match error {
+            ServeError::Config(error) => render(&error),
+            error => plain(pipeline::describe(&error)),
+        });
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            build::complain(&pipeline::error_line(&text, true));
+            build::complain(&text);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says what is wrong with a configuration, or what it has.
+fn check(path: &Path) -> ExitCode {
+    match serve::check_config(path) {
+        Ok(serve::Summary { hooks, repositories, builds }) => {
+            let text =
+                format!("{}: hooks: {hooks}, repositories: {repositories}, builds: {builds}", path.display());
+            build::complain(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            build::complain(&render(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// With the lines of the file, where they matter.
+fn render(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Content(diagnostics) => diagnostics.render(true),
+        error => pipeline::error_line(&pipeline::describe(error), true),
     }
 }
 
@@ -183,7 +227,7 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, String> {
     let absolute = |path: &PathBuf| {
         std::path::absolute(path).map_err(|error| format!("cannot use `{}`: {error}", path.display()))
     };
-    let data = absolute(&arguments.data)?;
+    let data = absolute(arguments.data.as_ref().ok_or("say where with `--data DIR`")?)?;
     let cpus = match arguments.cpus {
         Some(cpus) => cpus,
         None => std::thread::available_parallelism()
@@ -227,6 +271,9 @@ fn settings(arguments: &ServeArguments) -> Result<Settings, String> {
         },
         data,
         tokens: arguments.tokens.as_ref().map(absolute).transpose()?,
+        config: arguments.config.as_ref().map(absolute).transpose()?,
+        public_url: arguments.public_url.clone(),
+        notify_reach: arguments.notify_reach.clone(),
         budget,
         usual_need,
         usual_timeout: arguments.build_timeout,

@@ -114,6 +114,10 @@ codes! {
     /// A source that is not there.
     NotFound,
 
+    // Of other files.
+    /// A configuration that cannot be.
+    InvalidConfig,
+
     // What carrying out a step adds.
     /// A step could not be carried out.
     StepFailed,

@@ -67,6 +67,8 @@ pub use reach::{OutOfReach, ParseReachError, Reach};
 pub use registries::Registries;
 pub use repository::Repository;
 pub use retry::RetryPolicy;
+#[cfg(feature = "serve")]
+pub(crate) use retry::{jitter, retry_after};
 pub use settings::{ClientCertificate, Hosts, Mirror, RegistrySettings, SettingsError};
 pub use source::{BlobSource, ByteStream, RemoteBlob};
 pub use traffic::Traffic;

@@ -81,7 +81,7 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
 }
 
 /// The wait a response asks for, by RFC 9110 section 10.2.3: seconds, or an HTTP date. Nonsense is no wish.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -92,7 +92,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 }
 
 /// A random number for jitter. Unpredictability does not matter, only that processes differ.
-pub(super) fn jitter() -> u16 {
+pub(crate) fn jitter() -> u16 {
     use std::hash::{BuildHasher, RandomState};
     let hash = RandomState::new().hash_one(std::process::id());
     let [low, high, ..] = hash.to_le_bytes();

@@ -12,8 +12,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Provider;
 use super::deploy::Deployment;
-use super::request::Request;
+use super::request::{NotifyUrl, Request};
 use crate::layer::Digest;
 use crate::outcome::CacheUse;
 
@@ -203,6 +204,30 @@ pub struct Built {
     pub images: Vec<String>,
 }
 
+/// The push that a build was asked for by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The name of the hook that it came by.
+    pub hook: String,
+    /// Who sent it.
+    pub provider: Provider,
+    /// As its provider calls it.
+    pub repository: String,
+    /// The full name of what was pushed, like `refs/heads/main`.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// What is built.
+    pub commit: String,
+    /// Which of the repository's builds this is.
+    pub rule: String,
+    /// Who made the commit.
+    pub author: Option<String>,
+    /// The first line of what the author said.
+    pub message: Option<String>,
+    /// Where the commit is shown.
+    pub link: Option<String>,
+}
+
 /// The record of a build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Build {
@@ -234,6 +259,12 @@ pub struct Build {
     pub attempts: u32,
     /// How many requests it answers.
     pub requests: u32,
+    /// The push that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Who asked to be told of the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<NotifyUrl>,
     /// The build that this is a repetition of.
     pub rebuild_of: Option<BuildId>,
     /// The build that took its place in the queue.

@@ -19,6 +19,9 @@ const PRUNE_EVERY: u32 = 10;
 /// An upload is older than this before it is taken away, so that its request is queued by then.
 const FRESH: Duration = Duration::from_mins(10);
 
+/// How long webhooks are remembered: what comes again in that time is known.
+const KEEP_PUSHES: Duration = Duration::from_hours(30 * 24);
+
 /// Tidies up until the service stops.
 pub(super) async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
     let mut round = 0_u32;
@@ -67,6 +70,8 @@ async fn forget(service: &Service) -> Result<(), String> {
             }
         }
     }
+    let answered = service.queue.forget_pushes(ago(KEEP_PUSHES)).await;
+    answered.map_err(|error| described(&error))?;
     let uploads = settings.data.join("uploads");
     let entries = std::fs::read_dir(&uploads).map_err(|error| error.to_string())?;
     for entry in entries {

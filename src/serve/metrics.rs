@@ -22,6 +22,10 @@ pub(super) struct Metrics {
     queued: Gauge<i64, AtomicI64>,
     running: Gauge<i64, AtomicI64>,
     requests: Family<StatusLabel, Counter>,
+    hooks: Family<OutcomeLabel, Counter>,
+    deliveries: Family<DeliveryLabel, Counter>,
+    /// Notifications and statuses that have not arrived.
+    pub(super) deliveries_pending: Gauge<i64, AtomicI64>,
     /// Bytes of contexts.
     pub(super) uploaded: Counter,
     /// Open streams of events.
@@ -40,6 +44,17 @@ struct StatusLabel {
     status: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabel {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
 impl Metrics {
     pub(super) fn new(budget: Need) -> Self {
         let mut registry = Registry::with_prefix("cooper");
@@ -50,6 +65,9 @@ impl Metrics {
             queued: Gauge::default(),
             running: Gauge::default(),
             requests: Family::default(),
+            hooks: Family::default(),
+            deliveries: Family::default(),
+            deliveries_pending: Gauge::default(),
             uploaded: Counter::default(),
             streams: Gauge::default(),
             connections: Gauge::default(),
@@ -80,6 +98,17 @@ impl Metrics {
         registry.register("budget_millicpus", "Thousandths of processors for builds", millicpus);
         registry.register_with_unit("budget_memory", "Memory for builds", Unit::Bytes, memory);
         registry.register("http_requests", "Requests that were answered", metrics.requests.clone());
+        registry.register("hooks", "Webhooks that came", metrics.hooks.clone());
+        registry.register(
+            "deliveries",
+            "Attempts to deliver notifications and statuses",
+            metrics.deliveries.clone(),
+        );
+        registry.register(
+            "deliveries_pending",
+            "Notifications and statuses that have not arrived",
+            metrics.deliveries_pending.clone(),
+        );
         registry.register_with_unit(
             "uploaded",
             "Contexts that came with requests",
@@ -108,6 +137,16 @@ impl Metrics {
 
     pub(super) fn answered(&self, status: StatusCode) {
         self.requests.get_or_create(&StatusLabel { status: status.as_u16() }).inc();
+    }
+
+    /// A webhook came: `accepted`, `known`, `ignored` or `refused`.
+    pub(super) fn hook(&self, outcome: &'static str) {
+        self.hooks.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// An attempt to deliver something: `delivered`, `failed` or `given-up`.
+    pub(super) fn delivery(&self, kind: super::deliver::Kind, outcome: &'static str) {
+        self.deliveries.get_or_create(&DeliveryLabel { kind: kind.name(), outcome }).inc();
     }
 
     /// All of it in the format of OpenMetrics.

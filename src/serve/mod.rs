@@ -4,6 +4,7 @@
 //!  POST /v1/builds ─► access ─► request ─► upload ─► queue (SQLite) ─► runner ─► worker: `cooper build …`
 //!                                                      │    ▲            │          │ lines
 //!  GET …/{id}, …/logs, …/events ◄─ hub ◄───────────────┘    └── end ─────┘      journal (files)
+//!  POST /v1/hooks/{name} ─► signature ─► cooper.yaml ─► request           └► letters ─► deliver ─► receivers
 //! ```
 //!
 //! A request is answered when its build is on the disk. From then on it comes to exactly one end, whatever is killed:
@@ -11,9 +12,12 @@
 
 mod access;
 mod build;
+mod config;
+mod deliver;
 mod deploy;
 mod deploying;
 mod fleet;
+mod hooks;
 mod http;
 mod hub;
 mod journal;
@@ -27,8 +31,10 @@ mod problem;
 mod queue;
 mod request;
 mod runner;
+mod sign;
 pub mod told;
 mod upload;
+mod watched;
 mod worker;
 
 use std::collections::HashMap;
@@ -40,11 +46,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 pub use access::TokensError;
 use access::{Access, TokenFile};
-pub use build::{Build, BuildId, Built, Moment, Need, State, Upload};
+pub use build::{Build, BuildId, Built, Moment, Need, Origin, State, Upload};
+pub use config::{ConfigError, Provider, Summary, check_config};
+use deliver::{Herald, Sender};
 use deploy::Deployer;
 pub use deploy::{Deployment, DeploymentState};
 use fleet::Fleet;
@@ -56,7 +64,7 @@ pub(crate) use memory::available as available_memory;
 use metrics::Metrics;
 use queue::Queue;
 pub use queue::QueueError;
-pub use request::{Context, GitContext, Request};
+pub use request::{Context, GitContext, NotifyUrl, Request};
 use runner::Stops;
 pub(crate) use worker::prepare as prepare_worker;
 
@@ -108,9 +116,18 @@ pub struct Settings {
     pub store_max_size: Option<u64>,
     /// What was not used for so long leaves the store.
     pub store_max_age: Option<Duration>,
+    /// Which pushes are built, and who is told.
+    pub config: Option<PathBuf>,
+    /// Where people find the service.
+    pub public_url: Option<url::Url>,
+    /// Where notifications and statuses may go.
+    pub notify_reach: Reach,
     /// Bytes that stay free on the disk: uploads are refused, and the store is pruned.
     pub min_free: u64,
 }
+
+/// In KiB, for large messages to hooks that come at once.
+const ROOM_FOR_HOOKS: usize = 32 << 10;
 
 /// Why the service does not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +140,17 @@ pub enum ServeError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Webhooks are kept where builds are.
+    #[error(
+        "`--config` is for builds of the service's own: it cannot be used with `--dispatch kubernetes` yet"
+    )]
+    ConfigWithFleet,
+    /// Nobody can be told anything.
+    #[error("notifications cannot be sent")]
+    Sender(#[source] crate::registry::SettingsError),
     /// The queue fails.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -167,11 +195,15 @@ struct Service {
     hub: Hub,
     stops: Stops,
     logins: Logins,
+    herald: Arc<Herald>,
+    sender: Sender,
     deployer: Deployer,
     /// Where builds are done, if not here.
     fleet: Option<Fleet>,
     groups: Option<Groups>,
     metrics: Metrics,
+    /// KiB of memory for messages that nobody has proved yet.
+    room_for_hooks: Semaphore,
     /// Something may begin.
     wake: Notify,
     /// Whether the service is about to end.
@@ -213,16 +245,28 @@ pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
         None if settings.listen.ip().is_loopback() => Access::anonymous(),
         None => return Err(ServeError::Anonymous(settings.listen)),
     };
+    let herald = Arc::new(Herald::open(settings.config.as_deref(), settings.public_url.clone())?);
+    for place in herald.config().secrets() {
+        if let Err(error) = place.read() {
+            tracing::warn!(
+                error = crate::pipeline::describe(&error),
+                "a secret of the configuration is not there"
+            );
+        }
+    }
+    let sender = Sender::new(settings.notify_reach.clone()).map_err(ServeError::Sender)?;
     raise_file_limit();
     let lock = prepare_data(&settings.data)?;
     let fleet = match settings.fleet.take() {
+        // What is known of Jobs is lost with the process, and what is to be told of them would be too.
+        Some(_) if settings.config.is_some() => return Err(ServeError::ConfigWithFleet),
         Some(fleet) => {
             settings.data = empty_mirror(&settings.data)?;
             Some(Fleet::new(fleet, &settings.cluster, &settings.build_arguments).await?)
         }
         None => None,
     };
-    let queue = Queue::open(&settings.data.join("builds.db"))?;
+    let queue = Queue::open(&settings.data.join("builds.db"), Arc::clone(&herald))?;
     let groups = Groups::delegated()
         .inspect_err(|reason| {
             tracing::info!(reason, "no control groups: the memory limit holds for each process of a build");
@@ -239,10 +283,13 @@ pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
         hub: Hub::default(),
         stops: Stops::default(),
         logins: Logins::new(settings.git_logins.iter().cloned()),
+        herald,
+        sender,
         deployer: Deployer::find(&settings.cluster).await,
         fleet,
         groups,
         metrics: Metrics::new(settings.budget),
+        room_for_hooks: Semaphore::new(ROOM_FOR_HOOKS),
         wake: Notify::new(),
         stopping: stopping.clone(),
         _lock: lock,
@@ -268,6 +315,7 @@ pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
             keep::run(for_keeper, stop_keeper).await;
         }
     });
+    let deliverer = tokio::spawn(deliver::run(Arc::clone(&service), stopping.clone()));
     let http = tokio::spawn(http::listen(listener, Arc::clone(&service)));
     let budget = service.settings.budget;
     tracing::info!(
@@ -277,6 +325,7 @@ pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
         memory = budget.memory,
         anonymous = service.access.is_anonymous(),
         reach = %service.settings.reach,
+        hooks = service.herald.config().hooks.len(),
         "listening"
     );
     let signal = signals.next().await;
@@ -284,7 +333,7 @@ pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
     stop.send_replace(true);
     let ending = async {
         // They end by themselves; one that has panicked has ended too, and said so.
-        let _ = tokio::join!(runner, keeper, http);
+        let _ = tokio::join!(runner, keeper, deliverer, http);
     };
     tokio::select! {
         () = ending => tracing::info!("stopped"),

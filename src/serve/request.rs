@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::cache::{CachePlace, CacheSource, CacheTarget};
 use crate::context::source::{ContextOrigin, ContextSource, GitScheme, GitSource, buildx, is_commit_id};
@@ -71,6 +72,9 @@ pub struct Request {
     /// Why it is built; shown and not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who is told of the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyUrl>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -81,6 +85,47 @@ fn is_false(value: &bool) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(value: &i32) -> bool {
     *value == 0
+}
+
+/// An address that is told something. Whoever knows it can tell it something too, so it is not shown whole.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NotifyUrl(String);
+
+impl NotifyUrl {
+    /// Takes an address into custody.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole address.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The address taken apart, if it is one of a web server, without a login.
+    pub(super) fn url(&self) -> Option<Url> {
+        let url = Url::parse(&self.0).ok()?;
+        let is_plain = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none();
+        is_plain.then_some(url)
+    }
+
+    /// The server alone.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let url = self.url();
+        let host = url.as_ref().map(|url| format!("{}://{}/…", url.scheme(), url.authority()));
+        Self(host.unwrap_or_else(|| "…".to_owned()))
+    }
+}
+
+impl std::fmt::Debug for NotifyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown().0)
+    }
 }
 
 /// Where the files are.
@@ -203,6 +248,10 @@ impl Request {
         if let Some(name) = self.project.as_ref().filter(|name| !is_name(name)) {
             return Err(wrong("project", name, "up to 100 letters, digits, `-`, `.`, `_` and `/`"));
         }
+        if let Some(notify) = &self.notify {
+            let expected = "write https://HOST/PATH or http://HOST/PATH, without a login or a fragment";
+            notify.url().ok_or_else(|| wrong("notify", "…", expected))?;
+        }
         self.context.as_ref().map(Context::source).transpose()
     }
 
@@ -231,6 +280,7 @@ impl Request {
             ("target", optional(&self.target), MAX_TEXT),
             ("supersede", optional(&self.supersede), 1000),
             ("reason", optional(&self.reason), 1000),
+            ("notify", self.notify.as_ref().map_or(0, |url| url.reveal().len()), 2000),
         ];
         match texts.into_iter().find(|(_, length, limit)| length > limit) {
             Some((field, _, limit)) => Err(InvalidRequest::TooLong { field, limit }),

@@ -215,7 +215,10 @@ async fn attempt(service: &Service, build: &Build) -> io::Result<Next> {
     let job_file = directory.join(JOB);
     write_private(&job_file, &serde_json::to_vec(&job)?)?;
     let stopped = stop(stops.clone());
-    let child = worker::start(&job_file, &work, context.as_deref())?;
+    let config = service.herald.config();
+    let hidden: Vec<String> =
+        config.secrets().filter_map(|place| place.variable()).map(str::to_owned).collect();
+    let child = worker::start(&job_file, &work, context.as_deref(), &hidden)?;
     let limit = Duration::from_secs(build.timeout_seconds);
     let ended =
         worker::supervise(child, &mut journal, limit, stopped, || service.hub.tell(&build.id)).await?;

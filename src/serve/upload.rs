@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::build::Upload;
@@ -72,6 +73,41 @@ pub(super) async fn read(body: Body, limit: u64) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     while let Some(chunk) = incoming.next().await? {
         bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Bytes of a body that anybody may send.
+const SMALL: usize = 64 << 10;
+
+/// Reads a body of somebody who has not proved anything yet: of those that are not small, all together take no more than
+/// `room`, in KiB.
+pub(super) async fn read_within(
+    body: Body,
+    announced: Option<u64>,
+    limit: u64,
+    room: &Semaphore,
+) -> Result<Vec<u8>, Problem> {
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let mut incoming = Incoming::new(body, limit);
+    let mut bytes = Vec::new();
+    let mut taken: Option<SemaphorePermit<'_>> = None;
+    while let Some(chunk) = incoming.next().await? {
+        bytes.extend_from_slice(&chunk);
+        let held = taken.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let wanted = bytes.len().saturating_sub(SMALL).div_ceil(1024).saturating_sub(held);
+        if wanted > 0 {
+            let more = room.try_acquire_many(u32::try_from(wanted).unwrap_or(u32::MAX)).map_err(|_| {
+                let detail = "too many large messages come at once; send it again";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+            })?;
+            match &mut taken {
+                Some(taken) => taken.merge(more),
+                None => taken = Some(more),
+            }
+        }
     }
     Ok(bytes)
 }

@@ -78,12 +78,22 @@ pub(super) enum Stop {
 }
 
 /// Starts a worker in `directory`, an empty one.
-pub(super) fn start(job_file: &Path, directory: &Path, context: Option<&Path>) -> io::Result<Child> {
+/// `hidden` are variables that are none of its business.
+pub(super) fn start(
+    job_file: &Path,
+    directory: &Path,
+    context: Option<&Path>,
+    hidden: &[String],
+) -> io::Result<Child> {
     let stdin = match context {
         Some(path) => Stdio::from(File::open(path)?),
         None => Stdio::null(),
     };
-    Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    for name in hidden {
+        command.env_remove(name);
+    }
+    command
         .arg("worker")
         .arg(job_file)
         .current_dir(directory)

@@ -4,7 +4,8 @@
 //! {"tokens": [{"name": "shop-ci", "sha256": "9f86…", "projects": ["shop"],
 //!              "destinations": ["registry.example.com/shop/**"],
 //!              "contexts": ["upload", "git:https://git.example.com/shop/**"],
-//!              "deployments": ["shop/deployment/web"], "max_upload": "512MiB", "max_timeout": "30m", "max_priority": 0, "max_queued": 20}]}
+//!              "deployments": ["shop/deployment/web"], "notify": ["https://n8n.example.com/webhook-waiting/**"],
+//!              "max_upload": "512MiB", "max_timeout": "30m", "max_priority": 0, "max_queued": 20}]}
 //! ```
 //!
 //! The file has digests of tokens only. It is read again when it has changed; one that makes no sense is not heeded,
@@ -33,6 +34,8 @@ pub(super) struct Grants {
     pub(super) destinations: Patterns,
     /// Where files may come from: `upload`, `git:URL`, `artifact:REPOSITORY`.
     pub(super) contexts: Patterns,
+    /// Addresses that may be told of the end of a build, without their queries.
+    pub(super) notify: Patterns,
     /// What may get the image: `NAMESPACE/deployment/NAME`.
     pub(super) deployments: Patterns,
     /// In bytes.
@@ -46,13 +49,14 @@ pub(super) struct Grants {
 }
 
 impl Grants {
-    /// Of those who need no token, on loopback.
-    fn everything() -> Self {
+    /// Of those who need no token: programs on loopback, and what `cooper.yaml` says.
+    pub(super) fn everything(name: impl Into<String>) -> Self {
         Self {
-            name: "anonymous".to_owned(),
+            name: name.into(),
             projects: Patterns::all(),
             destinations: Patterns::all(),
             contexts: Patterns::all(),
+            notify: Patterns::all(),
             deployments: Patterns::all(),
             max_upload: None,
             max_timeout: None,
@@ -93,7 +97,7 @@ pub(super) enum Access {
 
 impl Access {
     pub(super) fn anonymous() -> Self {
-        Self::Anonymous(Arc::new(Grants::everything()))
+        Self::Anonymous(Arc::new(Grants::everything("anonymous")))
     }
 
     /// What the holder of `token` may do; `None` if nothing.

@@ -1,22 +1,18 @@
 //! The file of tokens.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use super::{Grants, Patterns, limit};
 use crate::layer::Digest;
+use crate::serve::watched::Watched;
 use crate::units;
 
 /// A file that is longer is none.
 const MAX_FILE: u64 = 4 << 20;
-
-/// How often the file is looked at.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a file of tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +53,8 @@ struct Token {
     #[serde(default)]
     contexts: Vec<String>,
     #[serde(default)]
+    notify: Vec<String>,
+    #[serde(default)]
     deployments: Vec<String>,
     max_upload: Option<String>,
     max_timeout: Option<String>,
@@ -67,80 +65,39 @@ struct Token {
     read_only: bool,
 }
 
-/// What tells a file that has changed.
-type Stamp = (u64, u64, u64, i64, i64);
-
-#[derive(Debug)]
-struct Read {
-    stamp: Option<Stamp>,
-    looked: Instant,
-    tokens: Arc<Vec<(Digest, Arc<Grants>)>>,
-}
+/// Tokens by their digests.
+type Tokens = Vec<(Digest, Arc<Grants>)>;
 
 /// A file of tokens, read again when it has changed.
 #[derive(Debug)]
-pub(in crate::serve) struct TokenFile {
-    path: PathBuf,
-    read: Mutex<Read>,
-}
+pub(in crate::serve) struct TokenFile(Watched<Tokens, TokensError>);
 
 impl TokenFile {
     pub(in crate::serve) fn open(path: &Path) -> Result<Self, TokensError> {
-        let stamp = stamp(path);
-        let tokens = Arc::new(read(path)?);
-        let read = Mutex::new(Read { stamp, looked: Instant::now(), tokens });
-        Ok(Self { path: path.to_owned(), read })
+        Watched::open(path, "tokens", read).map(Self)
     }
 
     /// What the holder of this token may do. Takes as long for a wrong one as for a right one.
     pub(in crate::serve) fn find(&self, token: &str) -> Option<Arc<Grants>> {
         let digest = Digest::of(token);
         let mut found = None;
-        for (known, grants) in self.current().iter() {
+        for (known, grants) in self.0.current().iter() {
             if bool::from(known.as_bytes().ct_eq(digest.as_bytes())) {
                 found = Some(Arc::clone(grants));
             }
         }
         found
     }
-
-    fn current(&self) -> Arc<Vec<(Digest, Arc<Grants>)>> {
-        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.looked.elapsed() >= PAUSE {
-            known.looked = Instant::now();
-            let stamp = stamp(&self.path);
-            if stamp != known.stamp {
-                known.stamp = stamp;
-                match read(&self.path) {
-                    Ok(tokens) => {
-                        tracing::info!(tokens = tokens.len(), "the tokens were read again");
-                        known.tokens = Arc::new(tokens);
-                    }
-                    Err(error) => tracing::error!(
-                        error = crate::pipeline::describe(&error),
-                        "the tokens have changed and cannot be used; those before stay"
-                    ),
-                }
-            }
-        }
-        Arc::clone(&known.tokens)
-    }
 }
 
-/// Links are followed: in a mounted Secret the file is one, and what it leads to is replaced.
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
-}
-
-fn read(path: &Path) -> Result<Vec<(Digest, Arc<Grants>)>, TokensError> {
+fn read(path: &Path) -> Result<Tokens, TokensError> {
     use std::io::Read as _;
     let failed = |source| TokensError::Read { path: path.to_owned(), source };
     let wrong = |reason: String| TokensError::Content { path: path.to_owned(), reason };
     let mut text = String::new();
     std::fs::File::open(path).map_err(failed)?.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
     let file: File = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let mut tokens: Vec<(Digest, Arc<Grants>)> = Vec::new();
+    let mut tokens = Tokens::new();
     for token in file.tokens {
         let name = token.name.clone();
         let (digest, grants) = token.grants().map_err(|reason| wrong(format!("`{name}`: {reason}")))?;
@@ -167,6 +124,7 @@ impl Token {
             projects: patterns("projects", self.projects.unwrap_or_else(|| vec![self.name.clone()]))?,
             destinations: patterns("destinations", self.destinations)?,
             contexts: patterns("contexts", self.contexts)?,
+            notify: patterns("notify", self.notify)?,
             deployments: patterns("deployments", self.deployments)?,
             max_upload: limit("max_upload", self.max_upload, units::bytes)?,
             max_timeout: limit("max_timeout", self.max_timeout, units::seconds)?,
@@ -208,7 +166,7 @@ mod tests {
         );
         assert_eq!(tokens.find("one").unwrap().max_upload, Some(1 << 20));
         assert_eq!(tokens.find("one").unwrap().usual_project(), "a");
-        let later = || tokens.read.lock().unwrap().looked -= PAUSE;
+        let later = || tokens.0.hurry();
         file(directory.path(), "{\"tokens\": 1}");
         later();
         assert_eq!(name("one").as_deref(), Some("a"), "a file that makes no sense is not heeded");

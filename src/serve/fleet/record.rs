@@ -181,6 +181,7 @@ mod tests {
             need: Need { millicpus: 1, memory: 2 },
             timeout_seconds: 60,
             rebuild_of: None,
+            origin: None,
             max_queued: 1,
             max_own_queued: None,
         };

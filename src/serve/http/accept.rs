@@ -6,17 +6,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use url::Url;
 
 use super::builds::{Waiting, wait_for_end};
 use super::caller::{Caller, Named, Params};
 use super::routes::stopping;
 use super::view::View;
 use crate::registry::Reach;
-use crate::serve::access::context_name;
-use crate::serve::build::{BuildId, Need, Upload};
+use crate::serve::access::{Grants, context_name};
+use crate::serve::build::{Need, Upload};
 use crate::serve::problem::Problem;
-use crate::serve::queue::Asked;
-use crate::serve::request::{Request, Source};
+use crate::serve::queue::{Accepted, Asked};
+use crate::serve::request::{NotifyUrl, Request, Source};
 use crate::serve::{Service, fleet, runner, upload};
 use crate::units;
 
@@ -62,7 +63,7 @@ async fn take(
             ));
         }
     };
-    let source = check(service, caller, &request).await?;
+    let source = check(service, &caller.grants, &request).await?;
     let upload = match (body, &source) {
         (Some(body), None) => Some(receive(service, caller, headers, body).await?),
         (None, Some(_)) => None,
@@ -79,7 +80,7 @@ async fn take(
             ));
         }
     };
-    queue(service, caller, request, upload, None, patience).await
+    queue(service, caller, asked(service, &caller.grants, request, upload)?, patience).await
 }
 
 /// `POST /v1/builds/{id}/rebuild`
@@ -97,7 +98,7 @@ pub(super) async fn rebuild(
     let build = caller.must_see(service.get(id).await?)?;
     let mut request = build.request;
     request.project = Some(build.project);
-    let checked = check(&service, &caller, &request).await;
+    let checked = check(&service, &caller.grants, &request).await;
     checked.inspect_err(|problem| caller.audit_refusal("rebuild", problem))?;
     if let Some(upload) = &build.upload {
         let path = upload::path(&service.settings.data, &upload.digest.hex());
@@ -114,41 +115,54 @@ pub(super) async fn rebuild(
             ));
         }
     }
-    queue(&service, &caller, request, build.upload, Some(build.id), patience).await
+    let asked = asked(&service, &caller.grants, request, build.upload)?;
+    let asked = Asked { rebuild_of: Some(build.id), origin: build.origin, ..asked };
+    queue(&service, &caller, asked, patience).await
 }
 
-async fn queue(
-    service: &Arc<Service>,
-    caller: &Caller,
+/// A request that was checked, with what it did not say.
+pub(super) fn asked(
+    service: &Service,
+    grants: &Grants,
     request: Request,
     upload: Option<Upload>,
-    rebuild_of: Option<BuildId>,
-    patience: Option<std::time::Duration>,
-) -> Result<Response, Problem> {
-    let need = need(service, &request)?;
-    let timeout_seconds = timeout(service, caller, &request)?;
-    let project = request.project.clone().unwrap_or_else(|| caller.grants.usual_project());
-    let is_rebuild = rebuild_of.is_some();
-    let asked = Asked {
+) -> Result<Asked, Problem> {
+    Ok(Asked {
+        need: need(service, &request)?,
+        timeout_seconds: timeout(service, grants, &request)?,
+        project: request.project.clone().unwrap_or_else(|| grants.usual_project()),
         request,
         upload,
-        project,
-        by: caller.grants.name.clone(),
-        need,
-        timeout_seconds,
-        rebuild_of,
+        by: grants.name.clone(),
+        rebuild_of: None,
+        origin: None,
         max_queued: service.settings.max_queued,
-        max_own_queued: caller.grants.max_queued,
-    };
-    let accepted = match &service.fleet {
-        Some(fleet) => fleet::accept(service, fleet, asked).await?,
-        None => service.queue.accept(asked).await?,
-    };
+        max_own_queued: grants.max_queued,
+    })
+}
+
+/// Tells of the builds that a new one took the place of, and lets it begin.
+pub(super) async fn announce(service: &Service, accepted: &Accepted) {
     for id in &accepted.superseded {
         if let Ok(build) = service.queue.get(id.clone()).await {
             runner::after(service, &build);
         }
     }
+    service.wake.notify_one();
+}
+
+async fn queue(
+    service: &Arc<Service>,
+    caller: &Caller,
+    asked: Asked,
+    patience: Option<std::time::Duration>,
+) -> Result<Response, Problem> {
+    let is_rebuild = asked.rebuild_of.is_some();
+    let accepted = match &service.fleet {
+        Some(fleet) => fleet::accept(service, fleet, asked).await?,
+        None => service.queue.accept(asked).await?,
+    };
+    announce(service, &accepted).await;
     let build = accepted.build;
     let action = match (accepted.is_joined, is_rebuild) {
         (true, _) => "join",
@@ -156,7 +170,6 @@ async fn queue(
         (false, false) => "create",
     };
     caller.audit(action, &build.id, &build.project);
-    service.wake.notify_one();
     let build = match patience {
         Some(patience) => wait_for_end(service, build, patience).await?,
         None => build,
@@ -177,11 +190,14 @@ fn parse(bytes: &[u8]) -> Result<Request, Problem> {
 }
 
 /// Everything that can be known before the context is received.
-async fn check(service: &Service, caller: &Caller, request: &Request) -> Result<Option<Source>, Problem> {
+pub(super) async fn check(
+    service: &Service,
+    grants: &Grants,
+    request: &Request,
+) -> Result<Option<Source>, Problem> {
     let invalid =
         |error: &dyn std::error::Error| Problem::bad("bad-request", crate::pipeline::describe(error));
     let source = request.validate().map_err(|error| invalid(&error))?;
-    let grants = &caller.grants;
     let project = request.project.clone().unwrap_or_else(|| grants.usual_project());
     if !grants.projects.matches(&project) {
         let detail =
@@ -207,13 +223,35 @@ async fn check(service: &Service, caller: &Caller, request: &Request) -> Result<
         return Err(Problem::forbidden("priority", detail));
     }
     need(service, request)?;
-    timeout(service, caller, request)?;
+    timeout(service, grants, request)?;
+    if let Some(url) = request.notify.as_ref().and_then(NotifyUrl::url) {
+        check_notify(service, grants, url).await?;
+    }
     service.deployer.check(request, grants).await?;
     if let Some(Source::Git(git)) = &source {
         let port = git.url.port.unwrap_or(443);
         check_reach(&service.settings.reach, git.url.host.clone(), port).await?;
     }
     Ok(source)
+}
+
+/// Refuses to tell those who may not be told, or cannot be.
+async fn check_notify(service: &Service, grants: &Grants, mut url: Url) -> Result<(), Problem> {
+    if service.fleet.is_some() {
+        let detail = "nobody can be told of the end of builds that are Jobs; leave `notify` away";
+        return Err(Problem::bad("notify", detail));
+    }
+    url.set_query(None);
+    if !grants.notify.matches(url.as_str()) {
+        let detail = format!(
+            "this token may not have `{}` told of an end, only {}",
+            url.authority(),
+            grants.notify.shown()
+        );
+        return Err(Problem::forbidden("notify", detail));
+    }
+    let port = url.port_or_known_default().unwrap_or(443);
+    check_reach(service.sender.reach(), url.host_str().unwrap_or_default().to_owned(), port).await
 }
 
 /// Refuses at once what the worker would refuse. A name that cannot be looked up now may be later.
@@ -248,8 +286,8 @@ fn need(service: &Service, request: &Request) -> Result<Need, Problem> {
     Ok(need)
 }
 
-fn timeout(service: &Service, caller: &Caller, request: &Request) -> Result<u64, Problem> {
-    let most = caller.grants.max_timeout.unwrap_or(u64::MAX).min(service.settings.max_timeout);
+fn timeout(service: &Service, grants: &Grants, request: &Request) -> Result<u64, Problem> {
+    let most = grants.max_timeout.unwrap_or(u64::MAX).min(service.settings.max_timeout);
     let Some(text) = &request.timeout else { return Ok(service.settings.usual_timeout.min(most)) };
     let seconds = units::seconds(text).map_err(|error| Problem::bad("bad-request", error.to_string()))?;
     if seconds == 0 || seconds > most {

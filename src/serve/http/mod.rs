@@ -3,6 +3,7 @@
 mod accept;
 mod builds;
 mod caller;
+mod hooks;
 mod routes;
 mod status;
 mod streams;
@@ -10,6 +11,8 @@ mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use view::View;
 
 use axum::Extension;
 use axum::extract::{Request, State};

@@ -10,7 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use super::{accept, builds, status, streams};
+use super::{accept, builds, hooks, status, streams};
 use crate::serve::problem::Problem;
 use crate::serve::{Service, page};
 
@@ -53,6 +53,7 @@ fn routes() -> Routes {
         .add(MethodFilter::GET, "/v1/builds/{id}/logs", streams::logs)
         .add(MethodFilter::GET, "/v1/builds/{id}/events", streams::events)
         .add(MethodFilter::POST, "/v1/builds/{id}/rebuild", accept::rebuild)
+        .add(MethodFilter::POST, "/v1/hooks/{name}", hooks::receive)
 }
 
 /// All routes.

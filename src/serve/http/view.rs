@@ -7,17 +7,22 @@ use serde::Serialize;
 
 use crate::serve::Service;
 use crate::serve::build::{Build, State};
+use crate::serve::deliver::Delivery;
 use crate::serve::problem::Problem;
 use crate::serve::queue::Place;
+use crate::serve::request::NotifyUrl;
 
 /// A build, and where it is in the queue.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(in crate::serve) struct View {
     #[serde(flatten)]
     pub(super) build: Build,
     /// While it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue: Option<Place>,
+    /// Who was told of it, in the answer about one build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deliveries: Vec<Delivery>,
     /// Where its parts are.
     links: Links,
 }
@@ -31,10 +36,11 @@ struct Links {
 }
 
 impl View {
-    pub(super) fn new(build: Build, queue: Option<Place>) -> Self {
+    pub(in crate::serve) fn new(mut build: Build, queue: Option<Place>) -> Self {
+        build.notify = build.notify.iter().map(NotifyUrl::shown).collect();
         let own = format!("/v1/builds/{}", build.id);
         let links = Links { logs: format!("{own}/logs"), events: format!("{own}/events"), own };
-        Self { build, queue, links }
+        Self { build, queue, deliveries: Vec::new(), links }
     }
 
     /// As one of many: without its Dockerfile, which may be long.
@@ -47,7 +53,8 @@ impl View {
     pub(super) async fn of(service: &Service, build: Build) -> Result<Self, Problem> {
         let place =
             if build.state == State::Queued { service.places().await?.get(&build.id).copied() } else { None };
-        Ok(Self::new(build, place))
+        let deliveries = service.queue.deliveries(build.id.clone()).await?;
+        Ok(Self { deliveries, ..Self::new(build, place) })
     }
 
     /// An answer that says where the build is.

@@ -1,16 +1,22 @@
 //! What changes builds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::deliveries::{PushKey, answered, remember, tell};
 use super::table::{Keys, insert, one, several, update};
 use super::{Queue, QueueError, look};
 use crate::outcome::CacheUse;
-use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, State, Upload};
+use crate::serve::build::{Build, BuildId, Built, Ending, Moment, Need, Origin, State, Upload};
+use crate::serve::deliver::{Happened, Herald};
 use crate::serve::deploy::Deployment;
 use crate::serve::order;
 use crate::serve::request::Request;
+
+/// Most who are told of the end of one build because they asked for it.
+const MAX_NOTIFY: usize = 50;
 
 /// A request that may be queued.
 #[derive(Debug, Clone)]
@@ -22,6 +28,7 @@ pub(crate) struct Asked {
     pub(crate) need: Need,
     pub(crate) timeout_seconds: u64,
     pub(crate) rebuild_of: Option<BuildId>,
+    pub(crate) origin: Option<Origin>,
     /// How many builds may wait in all.
     pub(crate) max_queued: u64,
     /// How many of this token's.
@@ -46,6 +53,8 @@ impl Asked {
             ended_at: None,
             attempts: 0,
             requests: 1,
+            origin: self.origin,
+            notify: Vec::new(),
             rebuild_of: self.rebuild_of,
             superseded_by: None,
             is_cancelling: false,
@@ -69,6 +78,14 @@ pub(crate) struct Accepted {
     pub(crate) superseded: Vec<BuildId>,
 }
 
+/// A push, and what it is to be built as.
+#[derive(Debug, Clone)]
+pub(crate) struct Pushed {
+    pub(crate) key: PushKey,
+    /// Each with the name of its rule.
+    pub(crate) builds: Vec<(String, Asked)>,
+}
+
 /// What was found when the service started.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recovered {
@@ -81,11 +98,46 @@ pub(crate) struct Recovered {
 impl Queue {
     /// Queues a build, or joins one that waits or runs and is the same.
     pub(crate) async fn accept(&self, asked: Asked) -> Result<Accepted, QueueError> {
-        self.transact(move |transaction| accept(transaction, asked)).await
+        let herald = Arc::clone(&self.herald);
+        self.transact(move |transaction| accept(transaction, &herald, asked)).await
+    }
+
+    /// Queues all builds of a push, or none. One that was answered before gives the builds of then; `None` for those
+    /// that are not kept any more.
+    pub(crate) async fn accept_push(
+        &self,
+        pushed: Pushed,
+    ) -> Result<Vec<(String, Option<Accepted>)>, QueueError> {
+        let herald = Arc::clone(&self.herald);
+        self.transact(move |transaction| {
+            let mut all = Vec::new();
+            for (rule, asked) in pushed.builds {
+                let accepted = if let Some(id) = answered(transaction, &pushed.key, &rule)? {
+                    known(transaction, &id, &pushed.key, &rule)?
+                } else {
+                    let accepted = accept(transaction, &herald, asked)?;
+                    remember(transaction, &pushed.key, &rule, &accepted.build.id)?;
+                    Some(accepted)
+                };
+                all.push((rule, accepted));
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Forgets pushes that came before `before`.
+    pub(crate) async fn forget_pushes(&self, before: Moment) -> Result<(), QueueError> {
+        self.transact(move |transaction| {
+            transaction.execute("DELETE FROM pushes WHERE received < ?1", [before.0])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Lets the next build begin, if there is one and the budget has room for it.
     pub(crate) async fn begin_next(&self, budget: Need) -> Result<Option<Build>, QueueError> {
+        let herald = Arc::clone(&self.herald);
         self.transact(move |transaction| {
             let running = look::running(transaction)?;
             let (waiting, mut builds) = look::waiting(transaction)?;
@@ -99,6 +151,7 @@ impl Queue {
             let Some(mut build) = builds.remove(&next.number) else { return Ok(None) };
             build.start(Moment::now());
             update(transaction, &build)?;
+            tell(transaction, &herald, &build, Happened::Begun)?;
             Ok(Some(build))
         })
         .await
@@ -153,6 +206,7 @@ impl Queue {
 
     /// Cancels a build: one that waits at once; of one that runs only the wish is noted.
     pub(crate) async fn cancel(&self, id: BuildId, by: String) -> Result<Build, QueueError> {
+        let herald = Arc::clone(&self.herald);
         self.transact(move |transaction| {
             let mut build = one(transaction, &id)?;
             match build.state {
@@ -163,7 +217,7 @@ impl Queue {
                 State::Cancelled => return Ok(build),
                 State::Succeeded | State::Failed => return Err(QueueError::HasEnded(id)),
             }
-            update(transaction, &build)?;
+            keep(transaction, &herald, &build)?;
             Ok(build)
         })
         .await
@@ -174,6 +228,7 @@ impl Queue {
         &self,
         result: impl Fn(&BuildId) -> Option<Built> + Send + 'static,
     ) -> Result<Recovered, QueueError> {
+        let herald = Arc::clone(&self.herald);
         self.transact(move |transaction| {
             let mut recovered = Recovered::default();
             for (_, mut build) in several(transaction, "WHERE state = 'running' ORDER BY number", [])? {
@@ -186,7 +241,7 @@ impl Queue {
                         build.interrupt("the service was stopped while it was running", Moment::now());
                     }
                 }
-                update(transaction, &build)?;
+                keep(transaction, &herald, &build)?;
                 if build.state.is_end() {
                     recovered.ended.push(build);
                 } else {
@@ -201,9 +256,14 @@ impl Queue {
     /// Forgets builds that ended before `before`; gives their names. At most some at once.
     pub(crate) async fn forget(&self, before: Moment) -> Result<Vec<BuildId>, QueueError> {
         self.transact(move |transaction| {
-            let old = several(transaction, "WHERE ended < ?1 ORDER BY ended LIMIT 100", [before.0])?;
-            for (number, _) in &old {
+            // Who is to be told of it may look at it.
+            let condition = "WHERE ended < ?1 AND NOT EXISTS
+                 (SELECT 1 FROM deliveries WHERE build = builds.id AND deliveries.state = 'pending')
+                 ORDER BY ended LIMIT 100";
+            let old = several(transaction, condition, [before.0])?;
+            for (number, build) in &old {
                 transaction.execute("DELETE FROM builds WHERE number = ?1", [number])?;
+                transaction.execute("DELETE FROM deliveries WHERE build = ?1", [build.id.as_str()])?;
             }
             Ok(old.into_iter().map(|(_, build)| build.id).collect())
         })
@@ -263,19 +323,47 @@ impl Queue {
         id: BuildId,
         change: impl FnOnce(&mut Build) -> bool + Send + 'static,
     ) -> Result<Option<Build>, QueueError> {
+        let herald = Arc::clone(&self.herald);
         self.transact(move |transaction| {
             let mut build = one(transaction, &id)?;
             if build.state.is_end() || !change(&mut build) {
                 return Ok(None);
             }
-            update(transaction, &build)?;
+            keep(transaction, &herald, &build)?;
             Ok(Some(build))
         })
         .await
     }
 }
 
-fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, QueueError> {
+/// Keeps a change, and tells of it if it is the end.
+fn keep(transaction: &Transaction<'_>, herald: &Herald, build: &Build) -> Result<(), QueueError> {
+    update(transaction, build)?;
+    if build.state.is_end() {
+        tell(transaction, herald, build, Happened::Ended)?;
+    }
+    Ok(())
+}
+
+/// The build that a push was answered with before, if it is still kept. This message is answered so from now on.
+fn known(
+    transaction: &Transaction<'_>,
+    id: &str,
+    push: &PushKey,
+    rule: &str,
+) -> Result<Option<Accepted>, QueueError> {
+    let Ok(id) = id.parse::<BuildId>() else { return Ok(None) };
+    remember(transaction, push, rule, &id)?;
+    match one(transaction, &id) {
+        Ok(build) => Ok(Some(Accepted { build, is_joined: true, superseded: Vec::new() })),
+        Err(QueueError::NoBuild(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn accept(transaction: &Transaction<'_>, herald: &Herald, mut asked: Asked) -> Result<Accepted, QueueError> {
+    // Who is told is not what is built: requests that differ in that are joined.
+    let notify = asked.request.notify.take();
     let upload = asked.upload.as_ref().map(|upload| upload.digest);
     let keys = Keys {
         identity: asked.request.identity(upload, asked.timeout_seconds).hex(),
@@ -285,6 +373,7 @@ fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, Queue
     if let Some(mut build) = same(transaction, &asked, &keys)? {
         build.requests += 1;
         build.priority = build.priority.max(asked.request.priority);
+        build.notify.extend(notify.filter(|url| !build.notify.contains(url)));
         update(transaction, &build)?;
         return Ok(Accepted { build, is_joined: true, superseded: Vec::new() });
     }
@@ -296,7 +385,7 @@ fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, Queue
         for (_, mut older) in several(transaction, condition, params![asked.project, keys.supersede])? {
             older.superseded_by = Some(id.clone());
             older.end(Ending::Cancelled { reason: format!("superseded by {id}") }, now);
-            update(transaction, &older)?;
+            keep(transaction, herald, &older)?;
             superseded.push(older.id);
         }
     }
@@ -314,22 +403,27 @@ fn accept(transaction: &Transaction<'_>, asked: Asked) -> Result<Accepted, Queue
     if asked.max_own_queued.is_some_and(|limit| own >= limit) {
         return Err(QueueError::Full { waiting: own });
     }
-    let build = asked.build(id, now);
+    let mut build = asked.build(id, now);
+    build.notify = notify.into_iter().collect();
     insert(transaction, &build, &keys)?;
+    tell(transaction, herald, &build, Happened::Accepted)?;
     Ok(Accepted { build, is_joined: false, superseded })
 }
 
 /// A build of the same project that gives what is asked for: it waits, or it runs and its files cannot be others.
 fn same(transaction: &Transaction<'_>, asked: &Asked, keys: &Keys) -> Result<Option<Build>, QueueError> {
-    // A rebuild is meant to be one.
-    if asked.rebuild_of.is_some() {
+    // A rebuild is meant to be one. A push that was not known comes after what runs now, even if it is of the same
+    // commit: its branch has been elsewhere in between.
+    if asked.rebuild_of.is_some() || asked.origin.is_some() {
         return Ok(None);
     }
     let condition =
         "WHERE project = ?1 AND identity = ?2 AND (state = 'queued' OR state = 'running' AND is_settled)
          ORDER BY number DESC LIMIT 1";
     let found = several(transaction, condition, params![asked.project, keys.identity])?.pop();
-    Ok(found.map(|(_, build)| build).filter(|build| !build.is_cancelling && build.need == asked.need))
+    let is_same =
+        |build: &Build| !build.is_cancelling && build.need == asked.need && build.notify.len() < MAX_NOTIFY;
+    Ok(found.map(|(_, build)| build).filter(is_same))
 }
 
 impl Queue {

@@ -4,19 +4,22 @@
 //! change of state is one transaction, and nobody else changes anything: the service holds a lock on its directory.
 
 mod change;
+mod deliveries;
 mod look;
 mod table;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use change::{Accepted, Asked};
+pub(crate) use change::{Accepted, Asked, Pushed};
+pub(crate) use deliveries::PushKey;
 pub(crate) use look::{Filter, Overview, Place};
 
 use super::build::{BuildId, Moment};
+use super::deliver::Herald;
 
 /// Why the queue fails.
 #[derive(Debug, thiserror::Error)]
@@ -61,13 +64,15 @@ type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
     tasks: mpsc::Sender<Task>,
+    /// Knows who is told of changes.
+    herald: Arc<Herald>,
     /// Another number whenever something was changed, also by an earlier run of the service.
     revision: watch::Sender<u64>,
 }
 
 impl Queue {
     /// Opens the database in `path`, making it if need be.
-    pub(super) fn open(path: &Path) -> Result<Self, QueueError> {
+    pub(super) fn open(path: &Path, herald: Arc<Herald>) -> Result<Self, QueueError> {
         let mut connection = table::open(path)?;
         let (tasks, inbox) = mpsc::channel::<Task>();
         std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
@@ -77,7 +82,7 @@ impl Queue {
         })?;
         // Microseconds since 1970: an earlier run has not counted that far.
         let began = u64::try_from(Moment::now().0).unwrap_or(0).saturating_mul(1000);
-        Ok(Self { tasks, revision: watch::Sender::new(began) })
+        Ok(Self { tasks, herald, revision: watch::Sender::new(began) })
     }
 
     /// Tells of changes.

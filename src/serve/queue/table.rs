@@ -1,4 +1,5 @@
-//! The one table: a record as JSON, and beside it what is searched for.
+//! The tables: of builds, a record as JSON and beside it what is searched for; of letters to be delivered; of pushes that
+//! were answered.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::QueueError;
 use crate::serve::build::{Build, BuildId};
 
 /// Of the form of the database.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE builds (
@@ -33,6 +34,45 @@ const SCHEMA: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// What came with version 2.
+const SECOND: &str = "
+    CREATE TABLE deliveries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        build TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        host TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        target TEXT NOT NULL,
+        body TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        attempted INTEGER,
+        error TEXT
+    ) STRICT;
+    CREATE INDEX deliveries_by_due ON deliveries (state, due);
+    CREATE INDEX deliveries_by_build ON deliveries (build);
+    CREATE TABLE pushes (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        hook TEXT NOT NULL,
+        repository TEXT NOT NULL COLLATE NOCASE,
+        rule TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        commit_id TEXT NOT NULL,
+        delivery TEXT,
+        body TEXT,
+        build TEXT NOT NULL,
+        received INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX pushes_by_place ON pushes (hook, repository, rule, reference, number);
+    CREATE INDEX pushes_by_delivery ON pushes (delivery);
+    CREATE INDEX pushes_by_body ON pushes (body);
+    CREATE INDEX pushes_by_time ON pushes (received);
+    PRAGMA user_version = 2;
+";
+
 pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -40,15 +80,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, QueueError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.set_prepared_statement_cache_capacity(64);
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        VERSION => {}
-        0 => {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(SCHEMA)?;
-            transaction.commit()?;
-        }
-        version => return Err(QueueError::Version { path: path.to_owned(), version }),
+    if !(0..=VERSION).contains(&version) {
+        return Err(QueueError::Version { path: path.to_owned(), version });
     }
+    let transaction = connection.transaction()?;
+    for (index, step) in (0_i64..).zip([SCHEMA, SECOND]) {
+        if index >= version {
+            transaction.execute_batch(step)?;
+        }
+    }
+    transaction.commit()?;
     Ok(connection)
 }
 
@@ -122,4 +163,51 @@ pub(super) fn several(
 
 fn record(row: &Row<'_>) -> rusqlite::Result<String> {
     row.get(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_of_the_first_version_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("builds.db");
+        let id = "019a00000000000000000001";
+        // As the first version has written it.
+        let record = format!(
+            r#"{{"id":"{id}","project":"shop","state":"queued","by":"ci","priority":0,"timeout_seconds":60,
+                "need":{{"millicpus":1,"memory":1}},"request":{{"tags":["r.example/a:1"]}},"upload":null,
+                "created_at":"2026-01-01T00:00:00.000Z","started_at":null,"ended_at":null,"attempts":0,"requests":1,
+                "rebuild_of":null,"superseded_by":null,"is_cancelling":false,"result":null,"error":null,
+                "exit_code":null}}"#
+        );
+        let first = Connection::open(&path).unwrap();
+        first.execute_batch(SCHEMA).unwrap();
+        first
+            .execute(
+                "INSERT INTO builds (id, project, state, owner, identity, is_settled, record)
+                 VALUES (?1, 'shop', 'queued', 'ci', 'x', 1, ?2)",
+                [id, &record],
+            )
+            .unwrap();
+        drop(first);
+        for _ in 0..2 {
+            let mut connection = open(&path).unwrap();
+            let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            assert_eq!(version, VERSION);
+            let transaction = connection.transaction().unwrap();
+            let mut build = one(&transaction, &id.parse().unwrap()).unwrap();
+            assert_eq!((build.project.as_str(), build.origin.as_ref()), ("shop", None));
+            build.requests += 1;
+            update(&transaction, &build).unwrap();
+            let count = |table: &str| -> i64 {
+                transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+            };
+            assert_eq!((count("builds"), count("deliveries"), count("pushes")), (1, 0, 0));
+        }
+        let later = Connection::open(&path).unwrap();
+        later.execute_batch("PRAGMA user_version = 3").unwrap();
+        assert!(matches!(open(&path), Err(QueueError::Version { version: 3, .. })));
+    }
 }

@@ -5,6 +5,7 @@ mod api;
 mod deploy;
 mod ends;
 mod fleet;
+mod hooks;
 mod load;
 mod page;
 mod remote;

@@ -24,7 +24,7 @@ pub(crate) use repository::{Repositories, WorkingCopy};
 pub(crate) use sample_app::{node_layout, sample_app};
 pub(crate) use served::Served;
 use tempfile::TempDir;
-pub(crate) use web::{Reply, WebServer, wait_for};
+pub(crate) use web::{Reply, Request, WebServer, wait_for};
 
 /// The program under test.
 pub(crate) const COOPER: &str = env!("CARGO_BIN_EXE_cooper");
