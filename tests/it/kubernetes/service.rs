@@ -40,7 +40,7 @@ fn split(manifests: &str) -> Vec<Value> {
     found
 }
 
-/// What is used of these kinds, by their API references: "ServiceMonitor" of the Prometheus operator, and Kueue's
+/// What is used of these kinds, by their API references: `ServiceMonitor` of the Prometheus operator, and Kueue's
 /// `v1beta1`. An unknown field is an error.
 #[derive(Deserialize)]
 #[serde(tag = "kind", deny_unknown_fields)]
