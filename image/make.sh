@@ -69,6 +69,10 @@ for architecture in amd64 arm64; do
         --busybox "$out/packages/$architecture/bin/busybox" --applets "$out/packages/applets"
 done
 
+# Zstandard: a fifth less to pull than with gzip, and unpacked in a third of the time. Level 19 is for what is pulled often.
+level=19
+[ "${PROFILE:-release}" = release ] || level=3
+
 for target in executor debug; do
     rm -rf "${out:?}/$target"
     options=(--output "type=oci,dest=$out/$target")
@@ -82,6 +86,6 @@ for target in executor debug; do
     options+=(${BUILD_OPTIONS:-})
     "$cooper" build --file "$here/Dockerfile" --target "$target" --platform linux/amd64,linux/arm64 \
         --build-arg "SOURCE_DATE_EPOCH=$epoch" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
-        --store "$out/store" --progress "${PROGRESS:-plain}" "${options[@]}" "$out/context"
+        --compression zstd --compression-level "$level" --store "$out/store" --progress "${PROGRESS:-plain}" "${options[@]}" "$out/context"
     python3 "$here/sizes.py" "$out/$target" "$([ "$target" = debug ] || echo "$limit")"
 done

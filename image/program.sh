@@ -87,8 +87,6 @@ upper=${target^^}
 export RUSTC=$compiler CARGO_TARGET_DIR=$directory
 export "CC_${target//-/_}=$linker" "CARGO_TARGET_${upper//-/_}_LINKER=$linker"
 export RUSTFLAGS='-C target-feature=+crt-static'
-# A release ends at a panic, so nothing reads tables for unwinding: 6 % of what nodes have to pull.
-[ "$profile" != release ] || RUSTFLAGS+=' -C force-unwind-tables=no'
 cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --bin cooper --profile "$profile" --target "$target" >&2
 [ "$profile" != dev ] || profile=debug
 echo "$directory/$target/$profile/cooper"

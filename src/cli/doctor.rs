@@ -94,6 +94,8 @@ fn examine(arguments: &DoctorArguments) -> Result<Report, String> {
             Credentials::anonymous()
         }
     };
+    let readable = doctor::readable_credentials(&findings, &credentials);
+    findings.extend(readable);
     let settings = arguments.trust.settings();
     let examined = match arguments.registries.as_slice() {
         [] => credentials.registries().into_iter().map(Examined::Registry).collect(),

@@ -62,6 +62,8 @@ pub enum Code {
     CredentialsRefused,
     /// They cannot be read, or sent safely, or the registry fails at them.
     CredentialsFailed,
+    /// They are in a file that a RUN can read.
+    CredentialsReadable,
     /// Pushing is allowed.
     PushAllowed,
     /// Pushing is not allowed to this user.
@@ -163,7 +165,7 @@ impl Level {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::IsolationOverlay,
         Self::IsolationUserns,
         Self::IsolationInPlace,
@@ -185,6 +187,7 @@ impl Code {
         Self::CredentialsMissing,
         Self::CredentialsRefused,
         Self::CredentialsFailed,
+        Self::CredentialsReadable,
         Self::PushAllowed,
         Self::PushDenied,
         Self::PushReadOnly,

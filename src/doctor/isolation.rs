@@ -5,8 +5,23 @@ use std::path::Path;
 use super::finding::{Code, Finding, Level};
 use crate::exec::sandbox::{Isolation, IsolationChoice, Sandbox, SandboxError};
 use crate::pipeline::describe;
+use crate::registry::Credentials;
 
 const SUBJECT: &str = "RUN";
+
+/// What a RUN can read of the credentials, given what was found here.
+pub fn readable_credentials(findings: &[Finding], credentials: &Credentials) -> Vec<Finding> {
+    if findings.iter().all(|finding| finding.code != Code::IsolationInPlace) {
+        return Vec::new();
+    }
+    let advice = "do not mount them: give them as the variable DOCKER_AUTH_CONFIG, with `valueFrom: {secretKeyRef: {name: \
+                  registry-credentials, key: .dockerconfigjson}}`, which no RUN can read (docs/isolation.md)";
+    let of_file = |file: &str| {
+        let found = format!("a RUN can read the logins in `{file}`");
+        Finding::new(Level::Note, Code::CredentialsReadable, SUBJECT, found).advise(advice)
+    };
+    credentials.files_with_logins().map(of_file).collect()
+}
 
 /// Tries; takes some milliseconds.
 pub(super) fn examine(store: &Path, helper: &Path) -> Vec<Finding> {

@@ -19,6 +19,7 @@ mod tls;
 use std::path::Path;
 
 pub use finding::{Code, Finding, Level, NodeFile, Report};
+pub use isolation::readable_credentials;
 pub(crate) use registry::unreadable as unreadable_credentials;
 pub use registry::{Examined, examine as examine_registry};
 

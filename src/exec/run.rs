@@ -104,6 +104,15 @@ impl Runner {
             let text = "`--shm-size` is without effect: `/dev/shm` is the pod's own";
             settings.events.warn(text.to_owned());
         }
+        if chosen.isolation() == Isolation::InPlace {
+            for file in settings.layers.registries().files_with_logins() {
+                let text = format!(
+                    "a RUN can read the logins in `{file}`, since it is executed in the pod's own root: give them as the \
+                     variable DOCKER_AUTH_CONFIG instead"
+                );
+                settings.events.warn(text);
+            }
+        }
         Ok(Arc::clone(sandbox.insert(Arc::new(chosen))))
     }
 

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::{BaseError, BuildError};
 use super::retry;
 use super::warmed::{WarmedError, WarmedImages};
 use crate::event::{ActivityKind, Events, Subject};
 use crate::exec::Layers;
-use crate::graph::{Base, BaseRequest, BaseSource};
+use crate::graph::{Base, BaseRequest, BaseSource, Bases};
 use crate::image::config::MAX_CONFIG;
 use crate::image::manifest::MAX_MANIFEST;
 use crate::image::{Descriptor, ImageConfig, ImageRef, Layer, Layout, Manifest, ManifestOrIndex, Platform};
@@ -25,20 +25,36 @@ pub(super) struct Resolver<'a> {
     offline: bool,
     retries: u32,
     warmed: Option<WarmedImages>,
+    /// What was looked up: a name stands for the same in all of a build.
+    found: Mutex<Bases>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(layers: &'a Layers, events: &'a Events, request: &BuildRequest) -> Self {
         let warmed = request.warmed_images.clone().map(WarmedImages::new);
-        Self { layers, events, offline: request.offline, retries: request.look_up_retries, warmed }
+        let (offline, retries) = (request.offline, request.look_up_retries);
+        Self { layers, events, offline, retries, warmed, found: Mutex::default() }
     }
 
     pub(super) fn events(&self) -> &Events {
         self.events
     }
 
-    /// Looks up an image. Its manifest and config are in the store afterwards.
+    /// Looks up an image, once. Its manifest and config are in the store afterwards.
     pub(super) async fn resolve(&self, request: &BaseRequest) -> Result<Base, BuildError> {
+        if let Some(base) = self.found().get(request) {
+            return Ok(base.clone());
+        }
+        let base = self.look_up(request).await?;
+        self.found().insert(request.clone(), base.clone());
+        Ok(base)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Bases> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look_up(&self, request: &BaseRequest) -> Result<Base, BuildError> {
         let registry = match &request.source {
             BaseSource::Registry(image) => Some(image.repository().registry().to_owned()),
             BaseSource::Layout { .. } => None,

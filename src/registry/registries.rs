@@ -71,6 +71,11 @@ impl Registries {
         self.shared.clients.source_reach()
     }
 
+    /// The files that logins for registries are read from.
+    pub(crate) fn files_with_logins(&self) -> impl Iterator<Item = &str> {
+        self.shared.credentials.files_with_logins()
+    }
+
     /// The client for a registry, for plain HTTP or TLS.
     pub(super) fn client(&self, host: &str, plain: bool) -> Result<reqwest::Client, SettingsError> {
         self.shared.clients.client(host, plain)

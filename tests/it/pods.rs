@@ -85,6 +85,43 @@ fn in_place_a_command_gets_at_nothing_of_the_builder() {
     }
 }
 
+/// A docker config with a password that no command may see.
+const DOCKER_CONFIG: &str =
+    r#"{"auths": {"registry.invalid": {"username": "user", "password": "password-of-the-registry"}}}"#;
+
+#[test]
+fn in_place_a_login_that_is_a_variable_is_nowhere() {
+    if !has_pods() {
+        return;
+    }
+    // Written so that the search does not find itself.
+    let search = "FROM base\nRUN <<'EOF'\n\
+        secret='[p]assword-of-the-registry'\n\
+        processes=$(cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c \"$secret\")\n\
+        files=$(find / -path /proc -prune -o -path /sys -prune -o -type f -exec grep -l \"$secret\" {} + 2>/dev/null)\n\
+        echo \"processes: $processes, files: ${files:-none}\"\nEOF\n";
+    let warning = "a RUN can read the logins in `/docker/config.json`";
+    let overlay = Variant::root("CRI-O, volume", CRIO, Seccomp::Unconfined).with_volume();
+    for (variant, is_mounted, found, warned) in [
+        (in_place(), false, "processes: 0, files: none", 0),
+        // Which shows that the search finds what is there.
+        (in_place(), true, "processes: 0, files: /docker/config.json", 1),
+        (overlay, true, "processes: 0, files: none", 0),
+    ] {
+        let pod = Pod::new(&variant, search);
+        let pod = if is_mounted {
+            pod.with_docker_config(DOCKER_CONFIG)
+        } else {
+            pod.with_variable("DOCKER_AUTH_CONFIG", DOCKER_CONFIG)
+        };
+        let output = pod.run();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{log}");
+        assert!(log.contains(found), "{}: {log}", variant.name);
+        assert_eq!(log.matches(warning).count(), warned, "{}: {log}", variant.name);
+    }
+}
+
 #[test]
 fn in_place_the_root_is_as_it_was_after_a_failure() {
     if !has_pods() {

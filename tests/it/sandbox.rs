@@ -625,6 +625,32 @@ fn a_helper_waits_for_the_diff_of_its_command_and_for_nothing_else() {
     }
 }
 
+/// Takes nothing.
+struct Full;
+
+impl std::io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_be_written_ends_the_helper_in_the_middle() {
+    let fixture = Fixture::new();
+    for isolation in BOTH {
+        let mut rootfs = fixture.rootfs(isolation, &[base()]);
+        fixture.succeed(&mut rootfs, "dd if=/dev/zero of=/large bs=1024 count=8192");
+        let error = rootfs.commit(early(), &mut Full, &fixture.cancel).unwrap_err();
+        assert!(matches!(error, SandboxError::WriteLayer(_)), "{isolation}: {error:?}");
+        drop(rootfs);
+        assert_eq!(fixture.builds(), 0, "{isolation}");
+    }
+}
+
 #[test]
 fn scratch_stays_empty() {
     let fixture = Fixture::new();

@@ -153,7 +153,10 @@ impl Helper {
 
     /// Waits for an answer that another order may follow.
     pub(super) fn interim_answer(&mut self) -> Result<Answer, SandboxError> {
-        self.receive()
+        let answer = self.receive()?;
+        // It has put everything back: from now on it may be killed, whatever it is doing.
+        self.is_tidying = false;
+        Ok(answer)
     }
 
     /// Waits for the answer and for the end of the helper.

@@ -101,6 +101,10 @@ impl DockerConfig {
         self.logins.keys().chain(self.helpers.keys())
     }
 
+    pub(super) fn has_logins(&self) -> bool {
+        !self.logins.is_empty()
+    }
+
     pub(super) fn login(&self, key: &str) -> Option<&Login> {
         self.logins.get(key)
     }

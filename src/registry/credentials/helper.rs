@@ -38,6 +38,8 @@ pub(super) async fn ask(
     let program = find(name, key, path)?;
     let run_failed = |source| CredentialsError::HelperRun { name: name.to_owned(), source };
     let mut command = Command::new(program);
+    // A RUN `in-place` can read the environment of what the builder starts, though not the builder's own.
+    command.env_remove("DOCKER_AUTH_CONFIG");
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.kill_on_drop(true).spawn().map_err(run_failed)?;
     let conversation = converse(child, config::helper_key(key));

@@ -64,6 +64,7 @@ pub struct Credentials {
 #[derive(Debug, Clone)]
 struct Source {
     origin: String,
+    is_file: bool,
     config: DockerConfig,
 }
 
@@ -77,7 +78,7 @@ impl Credentials {
     pub fn single(key: &str, user: &str, password: &str) -> Self {
         let origin = "the command line".to_owned();
         let config = DockerConfig::single(key, user, password);
-        let source = Source { origin: origin.clone(), config };
+        let source = Source { origin: origin.clone(), is_file: false, config };
         Self { sources: vec![source], looked_in: vec![origin], ..Self::default() }
     }
 
@@ -90,12 +91,12 @@ impl Credentials {
             let origin = "$DOCKER_AUTH_CONFIG".to_owned();
             let config = DockerConfig::parse(json.reveal().as_bytes(), &origin)?;
             credentials.looked_in.push(origin.clone());
-            credentials.sources.push(Source { origin, config });
+            credentials.sources.push(Source { origin, is_file: false, config });
         }
         for path in places.files() {
             let origin = path.display().to_string();
             if let Some(config) = DockerConfig::read(&path)? {
-                credentials.sources.push(Source { origin: origin.clone(), config });
+                credentials.sources.push(Source { origin: origin.clone(), is_file: true, config });
             }
             credentials.looked_in.push(origin);
         }
@@ -117,6 +118,12 @@ impl Credentials {
     pub fn registries(&self) -> std::collections::BTreeSet<String> {
         let keys = self.sources.iter().flat_map(|source| source.config.keys());
         keys.map(|key| key.split('/').next().unwrap_or(key).to_owned()).collect()
+    }
+
+    /// The files that have logins in them, rather than the name of a helper program.
+    pub fn files_with_logins(&self) -> impl Iterator<Item = &str> {
+        let files = self.sources.iter().filter(|source| source.is_file && source.config.has_logins());
+        files.map(|source| source.origin.as_str())
     }
 
     /// The same, asking clouds through these clients where that is needed.

@@ -123,7 +123,8 @@ export class BuildView {
     try {
       this.#show(await get(`v1/builds/${this.#id}`, { signal: this.#signal }));
     } catch (error) {
-      if (error instanceof Refused && error.status !== 401) this.#fail(error.message);
+      if (error instanceof Refused && error.status === 404) this.#missing(error.message);
+      else if (error instanceof Refused && error.status !== 401) this.#fail(error.message);
     } finally {
       this.#isAsking = false;
     }
@@ -149,14 +150,13 @@ export class BuildView {
         this.#model.close();
         this.log.close();
         this.#show(build);
-        // The stream's last record was made before somebody asked for a token; the position in the queue is of no use now.
         return;
       } catch (error) {
         if (this.#signal.aborted) return;
         if (!(error instanceof Refused)) throw error;
         if (error.status === 401) return;
         if (error.status === 404) {
-          this.log.close();
+          this.#missing(error.message);
           return;
         }
         this.#fail(error.message);
@@ -169,6 +169,11 @@ export class BuildView {
     this.#model.reset();
     this.log.reset();
     this.#draw();
+  }
+
+  #missing(text) {
+    this.element.replaceChildren(h("div", { class: "notice" }, h("h1", {}, "No such build"),
+      h("p", {}, `${text}, or it is not this token's to see.`), h("p", {}, h("a", { href: "#/" }, "Show all builds"))));
   }
 
   #fail(text) {
@@ -193,6 +198,8 @@ export class BuildView {
     this.#showRelations(build);
     this.#showError(build);
     this.#showActions(build);
+    if (build.state === "queued") this.log.explain("It waits for its turn.");
+    else if (build.state === "running") this.log.explain("Nothing was said yet.");
     this.#draw();
   }
 
@@ -218,6 +225,7 @@ export class BuildView {
     if (build.attempts > 1) items.push(fact("attempt", h("span", { class: "number" }, String(build.attempts))));
     if (build.requests > 1) items.push(fact("requests", h("span", { class: "number" }, String(build.requests))));
     if (build.request.tags.length > 1) items.push(fact("also", build.request.tags.slice(1).map(visible).join(", ")));
+    if (build.cluster) items.push(fact("cluster", h("bdi", {}, visible(build.cluster))));
     const reason = why(build);
     if (reason) items.push(fact("why", h("bdi", {}, reason)));
     this.facts.replaceChildren(...items);
@@ -231,8 +239,8 @@ export class BuildView {
     this.digest.dataset.digest = digest;
     const images = [...new Set(build.result.images.map((name) => `${name.replace(/:[^:/]*$/, "")}@${digest}`))];
     this.digest.replaceChildren(h("span", { class: "muted" }, "Digest "), h("code", { id: "digest" }, visible(digest)), " ",
-      copyButton("the digest", digest), images.length > 0 ? copyButton("the image with its digest", images[0]) : "");
-    if (images.length > 0) setText(this.digest.lastChild, "Copy image@digest");
+      copyButton("the digest", digest),
+      images.length > 0 ? copyButton("the image with its digest", images[0], "Copy image@digest") : "");
   }
 
   #showRelations(build) {

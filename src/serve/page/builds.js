@@ -122,6 +122,7 @@ export class BuildsView {
   #show({ builds, next }) {
     this.error.hidden = true;
     this.#tell(builds);
+    this.#ticks.clear();
     this.#rows.show(builds, (build) => build.id);
     this.table.hidden = builds.length === 0;
     setAttribute(this.table, "aria-busy", null);

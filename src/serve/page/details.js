@@ -56,7 +56,7 @@ function time(text) {
 /** What the record has that this page does not know yet. */
 const KNOWN = new Set(["id", "project", "state", "by", "priority", "timeout_seconds", "need", "request", "upload", "created_at",
   "started_at", "ended_at", "attempts", "requests", "rebuild_of", "superseded_by", "is_cancelling", "result", "error",
-  "exit_code", "cache", "queue", "links", "origin", "deployments", "notify", "deliveries"]);
+  "exit_code", "cache", "cluster", "queue", "links", "origin", "deployments", "notify", "deliveries"]);
 
 export class DetailsView {
   #shown = null;
@@ -98,7 +98,7 @@ export class DetailsView {
       section("Deployments", (build.deployments ?? []).map((one) => [visible(one.target), shown([one.state, one.message].filter((text) => text).join(": "))])),
       section("Told", [["Addresses", shown(build.notify)], ["Deliveries", shown(build.deliveries)]]),
       section("More", others),
-      dockerfile === null ? null : h("section", {}, h("h2", {}, "Dockerfile"), code("Dockerfile", dockerfile)),
+      dockerfile === null ? null : h("section", {}, h("h2", {}, "Dockerfile"), code("As it came with the request", dockerfile)),
     ].filter((part) => part));
   }
 }

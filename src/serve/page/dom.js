@@ -67,20 +67,21 @@ export class Keyed {
   }
 
   show(items, key) {
-    const left = new Map(this.#known);
+    const names = new Set(items.map(key));
+    // First, so that what stays need not be moved, which would take the focus from it.
+    for (const [name, child] of this.#known) {
+      if (names.has(name)) continue;
+      child.element.remove();
+      this.#known.delete(name);
+    }
     let at = this.#parent.firstElementChild;
     for (const item of items) {
       const name = key(item);
       let child = this.#known.get(name);
-      if (child) left.delete(name);
-      else this.#known.set(name, (child = this.#make(item)));
+      if (!child) this.#known.set(name, (child = this.#make(item)));
       child.show(item);
       if (child.element === at) at = at.nextElementSibling;
       else this.#parent.insertBefore(child.element, at);
-    }
-    for (const [name, child] of left) {
-      child.element.remove();
-      this.#known.delete(name);
     }
   }
 }

@@ -32,6 +32,13 @@ export function bytes(count) {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** `1.5 of 6.0 GiB`. */
+export function bytesOf(part, whole) {
+  const [first, second] = [bytes(part), bytes(whole)];
+  const [number, unit] = first.split(" ");
+  return `${second.endsWith(` ${unit}`) || part === 0 ? number : first} of ${second}`;
+}
+
 export function cpus(millicpus) {
   return String(Math.round(millicpus / 10) / 100);
 }

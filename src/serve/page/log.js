@@ -6,21 +6,23 @@ import { icon, stateWord } from "./parts.js";
 import { Search } from "./search.js";
 import { PLAIN, look, pieces, visible } from "./text.js";
 
-/** Rows beyond both edges of what is seen. */
-const MARGIN = 30;
+/** How far beyond both edges of what is seen rows are drawn, in pixels. */
+const MARGIN = 600;
 
 /** How near to the end counts as at the end, in pixels. */
 const NEAR = 6;
 
 export class LogView {
   #model;
-  /** The number of the first row of each section. */
+  /** Where each section begins, in pixels. */
   #offsets = [];
   #total = 0;
   #shown = new Map();
   #isDue = false;
   #lastTop = 0;
-  #row = 20;
+  /** Heights of a line, and of a head, which fingers must be able to hit. */
+  #line = 20;
+  #headHeight = 24;
   #isFollowing;
   #search;
 
@@ -76,10 +78,15 @@ export class LogView {
     announce(this.#isFollowing ? "The log is followed" : "The log is not followed any more");
   }
 
+  /** What is shown as long as nothing was said. */
+  explain(text) {
+    setText(this.empty, text);
+  }
+
   /** Nothing more will come. */
   close() {
     this.followButton.hidden = true;
-    setText(this.empty, "This build has said nothing.");
+    this.explain("This build has said nothing.");
     this.refresh();
   }
 
@@ -110,18 +117,22 @@ export class LogView {
     this.follow(false);
     section.isOpen = true;
     this.#layOut();
-    this.scroller.scrollTop = this.#rowOf(section, -1) * this.#row;
+    this.scroller.scrollTop = this.#topOf(section, -1);
     this.#draw();
-    this.#shown.get(`${section.key}:-1`)?.element.querySelector("button")?.focus({ preventScroll: true });
+    this.#shown.get(`${section.key}:-1`)?.element.firstElementChild.focus({ preventScroll: true });
   }
 
   /** Goes to the section before or behind the one that is at the top. */
   step(by) {
-    const top = Math.round(this.scroller.scrollTop / this.#row);
+    const { scrollTop } = this.scroller;
     const heads = this.#model.sections.filter((section) => section.hasHead);
-    const rows = heads.map((section) => this.#rowOf(section, -1));
-    const at = by > 0 ? rows.findIndex((row) => row > top) : rows.findLastIndex((row) => row < top);
-    if (at >= 0) this.show(heads[at]);
+    // Near the end nothing can be brought to the top: then the one that has the focus counts.
+    const focused = document.activeElement?.closest("[data-head]")?.dataset.head;
+    const from = heads.findIndex((section) => section.key === focused);
+    const tops = heads.map((section) => this.#topOf(section, -1));
+    const at = from >= 0 ? from + by
+      : by > 0 ? tops.findIndex((top) => top > scrollTop + 1) : tops.findLastIndex((top) => top < scrollTop - 1);
+    if (heads[at]) this.show(heads[at]);
   }
 
   #showFollowing() {
@@ -129,8 +140,9 @@ export class LogView {
   }
 
   #measure() {
-    const height = parseFloat(getComputedStyle(this.scroller).getPropertyValue("line-height"));
-    if (height > 0) this.#row = height;
+    const style = getComputedStyle(this.scroller);
+    this.#line = parseFloat(style.lineHeight) || this.#line;
+    this.#headHeight = parseFloat(style.getPropertyValue("--head")) || this.#headHeight;
     this.scroller.style.setProperty("--view", `${this.scroller.clientWidth}px`);
     this.refresh();
   }
@@ -167,17 +179,25 @@ export class LogView {
     this.#showFollowing();
     if (line >= 0) section.isOpen = true;
     this.#layOut();
-    const top = this.#rowOf(section, line) * this.#row;
+    const top = this.#topOf(section, line);
     const { scrollTop, clientHeight } = this.scroller;
-    if (top < scrollTop + 2 * this.#row || top > scrollTop + clientHeight - 2 * this.#row) {
+    if (top < scrollTop + 2 * this.#line || top > scrollTop + clientHeight - 2 * this.#line) {
       this.scroller.scrollTop = Math.max(0, top - clientHeight / 3);
     }
     this.#draw();
   }
 
-  #rowOf(section, line) {
+  #headOf(section) {
+    return section.hasHead ? this.#headHeight : 0;
+  }
+
+  #topOf(section, line) {
     const at = this.#model.sections.indexOf(section);
-    return this.#offsets[at] + (line < 0 ? 0 : line + (section.hasHead ? 1 : 0));
+    return this.#offsets[at] + (line < 0 ? 0 : this.#headOf(section) + line * this.#line);
+  }
+
+  #heightOf(section) {
+    return this.#headOf(section) + (section.isOpen ? section.lines.length * this.#line : 0);
   }
 
   #layOut() {
@@ -186,23 +206,21 @@ export class LogView {
     let total = 0;
     for (let at = 0; at < sections.length; at += 1) {
       this.#offsets[at] = total;
-      total += sections[at].rows();
+      total += this.#heightOf(sections[at]);
     }
     this.#total = total;
-    this.spacer.style.height = `${total * this.#row}px`;
+    this.spacer.style.height = `${total}px`;
   }
 
-  /** The section that has a row. */
-  #sectionAt(row) {
+  /** The section that is there. */
+  #sectionAt(top) {
     let low = 0;
     let high = this.#offsets.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.#offsets[middle] <= row) low = middle;
+      if (this.#offsets[middle] <= top) low = middle;
       else high = middle - 1;
     }
-    // Those that have no rows share the number of the next one.
-    while (low > 0 && this.#model.sections[low].rows() === 0) low -= 1;
     return low;
   }
 
@@ -217,38 +235,36 @@ export class LogView {
     const isAnyOpen = sections.some((section) => section.hasHead && section.isOpen && section.lines.length > 0);
     setText(this.foldButton, isAnyOpen ? "Fold all" : "Unfold all");
     this.foldButton.hidden = !sections.some((section) => section.hasHead && section.lines.length > 0);
-    const top = Math.floor(this.scroller.scrollTop / this.#row);
-    const first = Math.max(0, top - MARGIN);
-    const last = Math.min(this.#total, top + Math.ceil(this.scroller.clientHeight / this.#row) + MARGIN);
+    const { scrollTop, clientHeight } = this.scroller;
+    const [first, last] = [scrollTop - MARGIN, scrollTop + clientHeight + MARGIN];
     const drawn = new Map();
     const wanted = [];
-    if (this.#total > 0) {
-      let at = this.#sectionAt(first);
-      for (let row = first; row < last; at += 1) {
-        const section = sections[at];
-        if (!section) break;
-        const end = this.#offsets[at] + section.rows();
-        for (; row < Math.min(end, last); row += 1) {
-          const line = row - this.#offsets[at] - (section.hasHead ? 1 : 0);
-          const key = `${section.key}:${line}`;
-          const stamp = this.#stamp(section, line);
-          let known = this.#shown.get(key);
-          if (known?.stamp !== stamp) {
-            const element = line < 0 ? this.#head(section, known?.element) : this.#line(section, line);
-            known = { element, stamp };
-          }
-          drawn.set(key, known);
-          wanted.push(known.element);
+    let begin = 0;
+    for (let at = this.#total > 0 ? this.#sectionAt(first) : 0; at < sections.length && this.#offsets[at] < last; at += 1) {
+      const section = sections[at];
+      const lines = section.isOpen ? section.lines.length : 0;
+      const top = this.#offsets[at] + this.#headOf(section);
+      let line = section.hasHead && top > first ? -1 : Math.max(0, Math.floor((first - top) / this.#line));
+      if (wanted.length === 0) begin = line < 0 ? this.#offsets[at] : top + line * this.#line;
+      for (; line < lines && top + line * this.#line < last; line += 1) {
+        const key = `${section.key}:${line}`;
+        const stamp = this.#stamp(section, line);
+        let known = this.#shown.get(key);
+        if (known?.stamp !== stamp) {
+          const element = line < 0 ? this.#head(section, known?.element) : this.#row(section, line);
+          known = { element, stamp };
         }
+        drawn.set(key, known);
+        wanted.push(known.element);
       }
     }
     const focused = this.rows.contains(document.activeElement);
-    this.rows.style.top = `${first * this.#row}px`;
+    this.rows.style.top = `${begin}px`;
     this.#place(wanted);
     this.#shown = drawn;
     // A head that has gone out of sight takes the focus with it; the keys that scroll must go on to work.
     if (focused && !this.rows.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
-    this.#pin(top);
+    this.#pin(scrollTop);
   }
 
   /** Puts rows in their order, and moves only what has to be. */
@@ -274,10 +290,8 @@ export class LogView {
 
   #head(section, before) {
     const hasLines = section.lines.length > 0;
-    const element = before ?? h("div", { class: "log-head", "data-head": section.key }, h("button", { type: "button" }));
+    const element = before ?? h("div", { class: "log-head", "data-head": section.key, "data-kind": section.kind });
     element.dataset.state = section.state;
-    element.dataset.kind = section.kind;
-    const button = element.firstElementChild;
     const { progress } = section;
     const facts = [];
     if (section.state === "running") {
@@ -287,17 +301,23 @@ export class LogView {
       facts.push(section.state === "done" ? duration(section.duration) : stateWord(section.state));
     }
     if (hasLines && !section.isOpen) facts.unshift(count(section.lines.length, "line", "lines"));
-    button.replaceChildren(
+    // What cannot be folded is nothing to press.
+    let row = element.firstElementChild;
+    if (!row || hasLines !== (row.localName === "button")) {
+      row = hasLines ? h("button", { type: "button", class: "log-row" }) : h("div", { class: "log-row", tabindex: "-1" });
+      element.replaceChildren(row);
+    }
+    row.replaceChildren(
       h("span", { class: "fold", "aria-hidden": "true" }, hasLines ? (section.isOpen ? "▾" : "▸") : ""),
       icon(section.state),
       h("span", { class: "log-name" }, this.#marked([[visible(section.name), PLAIN]], section, -1)),
       h("span", { class: "log-facts number" }, facts.join(" · ")));
-    setAttribute(button, "aria-expanded", hasLines ? String(section.isOpen) : null);
-    setAttribute(button, "title", visible(section.name));
+    setAttribute(row, "aria-expanded", hasLines ? String(section.isOpen) : null);
+    setAttribute(row, "title", visible(section.name));
     return element;
   }
 
-  #line(section, line) {
+  #row(section, line) {
     const parts = pieces(section.lines[line], section.pens.get(line) ?? PLAIN);
     const text = h("span", { class: "log-text" }, this.#marked(parts, section, line));
     if (!section.hasHead) return h("div", { class: `log-line log-${section.state}` }, text);
@@ -337,7 +357,7 @@ export class LogView {
 
   /** The head of what is at the top, when it has gone out of sight. */
   #pin(top) {
-    const at = this.#total > 0 ? this.#sectionAt(Math.min(top, this.#total - 1)) : -1;
+    const at = this.#total > 0 ? this.#sectionAt(top) : -1;
     const section = this.#model.sections[at];
     const isNeeded = section?.hasHead && top > this.#offsets[at];
     this.pinned.hidden = !isNeeded;

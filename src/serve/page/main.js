@@ -37,6 +37,7 @@ function leave() {
 
 function show() {
   leave();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   view = viewAt(location.hash, leaving.signal);
   document.title = `${view.title} – Cooper`;
   main.replaceChildren(view.element);

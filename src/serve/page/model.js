@@ -36,11 +36,6 @@ class Section {
     this.lines.push(kept);
   }
 
-  /** How many rows it takes. */
-  rows() {
-    return (this.hasHead ? 1 : 0) + (this.isOpen ? this.lines.length : 0);
-  }
-
   plain(line) {
     return stripped(this.lines[line]);
   }

@@ -108,13 +108,13 @@ export async function copy(text) {
   }
 }
 
-export function copyButton(what, text) {
-  const button = h("button", { type: "button", class: "small", "aria-label": `Copy ${what}` }, "Copy");
+export function copyButton(what, text, label = "Copy") {
+  const button = h("button", { type: "button", class: "small", "aria-label": label === "Copy" ? `Copy ${what}` : null }, label);
   button.addEventListener("click", async () => {
-    const copied = await copy(typeof text === "function" ? text() : text);
-    setText(button, copied ? "Copied" : "Select it and copy it yourself");
+    const copied = await copy(text);
+    setText(button, copied ? "Copied" : "Copy it yourself");
     announce(copied ? `Copied ${what}` : "It cannot be copied from here");
-    setTimeout(() => setText(button, "Copy"), 1500);
+    setTimeout(() => setText(button, label), 1500);
   });
   return button;
 }

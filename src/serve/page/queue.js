@@ -1,7 +1,7 @@
 // What runs and what waits, and how much of the budget that takes.
 
 import { Keyed, h, setAttribute, setText } from "./dom.js";
-import { age, bytes, cpus, running } from "./format.js";
+import { age, bytes, bytesOf, cpus, running } from "./format.js";
 import { imageName, stateOf, stateWord, icon } from "./parts.js";
 import { now } from "./status.js";
 import { visible } from "./text.js";
@@ -68,7 +68,7 @@ export class QueueView {
     this.#last = status;
     const { budget, used } = status;
     this.#cpu.show(used.millicpus, budget.millicpus, `${cpus(used.millicpus)} of ${cpus(budget.millicpus)}`);
-    this.#memory.show(used.memory, budget.memory, `${bytes(used.memory)} of ${bytes(budget.memory)}`);
+    this.#memory.show(used.memory, budget.memory, bytesOf(used.memory, budget.memory));
     this.#running.show(status.running_count.toLocaleString("en"));
     this.#waiting.show(status.waiting_count.toLocaleString("en"));
     const all = [...status.running, ...status.waiting];

@@ -39,6 +39,7 @@ export function watch() {
 export function unwatch() {
   running?.abort();
   running = null;
+  current = null;
 }
 
 async function loop(signal) {

@@ -1,6 +1,7 @@
 //! `--build-context NAME=…` from elsewhere: in COPY, FROM and mounts. Checklist: dockerfile.md 1.11.
 
-use crate::support::{Build, Reply, Repositories, WebServer, tool};
+use crate::registry::Registry;
+use crate::support::{Build, Reply, Repositories, Served, WebServer, tool};
 
 #[test]
 fn named_contexts_from_elsewhere() {
@@ -64,6 +65,24 @@ fn what_nothing_needs_is_not_fetched() {
     assert_eq!(asked(), ["/begun.tar.gz", "/copied.tar.gz", "/mounted.tar.gz"]);
     // One that nothing needs may as well be unreachable.
     Build::new("FROM scratch\nLABEL a=b\n").arg("--build-context=x=http://127.0.0.1:1/x").run().success();
+}
+
+#[test]
+fn a_base_is_looked_up_once_whatever_has_to_be_fetched() {
+    let web = WebServer::start(None, |_| Reply::new(200, Vec::new()));
+    let asked = |contexts: &[&str]| {
+        let registry = Registry::start();
+        Served::base().put(&registry, "app", "1");
+        let build = Build::new(&format!("FROM {}/app:1\nLABEL a=b\n", registry.host()));
+        build
+            .args(contexts.iter().map(|name| format!("--build-context={name}={}/x.tar", web.url())))
+            .run()
+            .success();
+        registry.requests().iter().filter(|request| request.target.contains("/manifests/")).count()
+    };
+    let usual = asked(&[]);
+    assert!(usual > 0);
+    assert_eq!(asked(&["unused"]), usual);
 }
 
 #[test]

@@ -145,6 +145,22 @@ impl Pod {
         self
     }
 
+    /// With a further variable for the builder.
+    pub(super) fn with_variable(self, name: &str, value: &str) -> Self {
+        let variable = format!("{name}={value}");
+        self.amend(|config| config["process"]["env"].as_array_mut().unwrap().push(variable.into()))
+    }
+
+    /// With docker's config mounted as a Secret is, at `/docker/config.json`.
+    pub(super) fn with_docker_config(self, text: &str) -> Self {
+        fs::create_dir(self.path("docker")).unwrap();
+        fs::write(self.path("docker/config.json"), text).unwrap();
+        let mount = json!({ "destination": "/docker", "type": "bind", "source": self.path("docker"),
+            "options": ["rbind", "rprivate", "ro"] });
+        let pod = self.amend(|config| config["mounts"].as_array_mut().unwrap().push(mount));
+        pod.with_variable("DOCKER_CONFIG", "/docker")
+    }
+
     fn amend(self, amend: impl FnOnce(&mut Value)) -> Self {
         let path = self.path("config.json");
         let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

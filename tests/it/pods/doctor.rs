@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::bundle::Pod;
-use super::has_pods;
 use super::matrix::{Expected, variants};
 use super::project::Project;
+use super::{DOCKER_CONFIG, has_pods, in_place};
 
 /// What the doctor says about RUN in a pod.
 fn finding(pod: &Pod) -> Value {
@@ -53,6 +53,34 @@ fn the_doctor_knows_each_pod() {
                 }
                 assert!(text("advice").contains("securityContext:"), "{about}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_doctor_says_which_logins_a_command_can_read() {
+    if !has_pods() {
+        return;
+    }
+    let pod = || Pod::of(&in_place(), &Project::small("FROM base\n")).doctor();
+    for (pod, expected) in [
+        (
+            pod().with_docker_config(DOCKER_CONFIG),
+            &["a RUN can read the logins in `/docker/config.json`"][..],
+        ),
+        (pod().with_variable("DOCKER_AUTH_CONFIG", DOCKER_CONFIG), &[]),
+    ] {
+        let output = pod.run();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let readable = findings.iter().filter(|finding| finding["code"] == "credentials-readable");
+        let readable: Vec<&Value> = readable.collect();
+        let found: Vec<&str> = readable.iter().map(|finding| finding["found"].as_str().unwrap()).collect();
+        assert_eq!(found, expected, "{report:#}");
+        for finding in readable {
+            let advice = finding["advice"].as_str().unwrap();
+            assert!(advice.contains("DOCKER_AUTH_CONFIG") && advice.contains("secretKeyRef"), "{finding:#}");
+            assert_eq!(finding["level"], "note");
         }
     }
 }

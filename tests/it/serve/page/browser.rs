@@ -1,4 +1,4 @@
-//! Debian's Chromium without a window, driven by its DevTools protocol over a pipe: JSON, each message ended by a zero.
+//! Debian's Chromium without a window, driven by its `DevTools` protocol over a pipe: JSON, each message ended by a zero.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Notes what the page must never cause.
 const WATCH: &str = "window.violations = [];
@@ -240,6 +240,19 @@ impl Browser {
         self.call("Input.dispatchKeyEvent", &event);
         event["type"] = json!("keyUp");
         self.call("Input.dispatchKeyEvent", &event);
+    }
+
+    /// Chooses a file in an input.
+    pub(super) fn choose(&mut self, selector: &str, file: &Path) {
+        let root = self.call("DOM.getDocument", &json!({}))["root"]["nodeId"].clone();
+        let found = self.call("DOM.querySelector", &json!({"nodeId": root, "selector": selector}));
+        self.call("DOM.setFileInputFiles", &json!({"nodeId": found["nodeId"], "files": [file]}));
+    }
+
+    /// Has the page's downloads put there.
+    pub(super) fn download_to(&mut self, directory: &Path) {
+        let settings = json!({"behavior": "allow", "downloadPath": directory});
+        self.call("Page.setDownloadBehavior", &settings);
     }
 
     /// Keeps what is seen, for people to look at: CI keeps the directory.

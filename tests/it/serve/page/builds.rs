@@ -112,6 +112,18 @@ fn what_was_built_is_shown_with_its_steps_and_layers() {
     let command = stage.browser.eval("document.querySelector('.command pre').textContent");
     assert!(command.as_str().unwrap().contains("--label 'title=it'\\''s'"), "{command}");
     stage.browser.screenshot("details");
+    // The log can be kept.
+    let directory = tempfile::tempdir().unwrap();
+    stage.browser.download_to(directory.path());
+    stage.browser.eval(
+        "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Save log').click()",
+    );
+    let saved = directory.path().join(format!("{build}.log"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !std::fs::read_to_string(&saved).unwrap_or_default().contains("| three") {
+        assert!(std::time::Instant::now() < deadline, "{saved:?} is not saved");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     // A failed one shows its error as the build has printed it.
     let failed = stage.built(&stage.request("failed:1", "RUN echo so; exit 7\n"));
     stage.go(&format!("#/builds/{failed}"));
@@ -180,6 +192,39 @@ fn builds_are_filtered_and_paged() {
         one.dispatchEvent(new Event('change')); })()",
     );
     stage.browser.see("No builds are like that");
+    let origin = stage.origin();
+    stage.browser.is_sound(&origin);
+}
+
+/// Browsers have six connections for a service without TLS.
+#[test]
+fn a_tab_that_is_not_seen_needs_no_connection() {
+    let mut stage = Stage::new();
+    let build = stage.begun(&stage.request("hidden:1", SLOW));
+    stage.go(&format!("#/builds/{build}"));
+    stage.browser.see("line 2");
+    let streams = |stage: &Stage, count: usize| {
+        let line = format!("cooper_event_streams {count}\n");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !stage.service.get("/metrics").text().contains(&line) {
+            assert!(std::time::Instant::now() < deadline, "not {line}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    streams(&stage, 1);
+    let turn = |is_hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {is_hidden} }});
+             document.dispatchEvent(new Event('visibilitychange'));"
+        )
+    };
+    stage.browser.eval(&turn(true));
+    streams(&stage, 0);
+    stage.service.ask("DELETE", &format!("/v1/builds/{build}"), &[], b"");
+    stage.service.wait_for(&build, &["cancelled"]);
+    stage.browser.eval(&turn(false));
+    stage.browser.until("document.querySelector('.badge').textContent === 'Cancelled'");
+    assert_eq!(stage.browser.eval("document.getElementById('banner').hidden"), serde_json::json!(true));
     let origin = stage.origin();
     stage.browser.is_sound(&origin);
 }

@@ -69,8 +69,8 @@ fn a_hundred_thousand_lines_stay_quick() {
 #[test]
 fn colours_are_shown_and_nothing_else_is_obeyed() {
     let mut stage = Stage::new();
-    let step = r#"RUN printf '\033[1;31mred\033[0m plain \033[38;5;208morange\033[38;2;1;2;3mtrue\n'; printf 'still\033[0m\n'; printf '\033]0;title\007\033[2Jcleared\033[1A\n'; printf '10%%\r50%%\r100%%\n'
-"#;
+    let step = r"RUN printf '\033[1;31mred\033[0m plain \033[38;5;208morange\033[38;2;1;2;3mtrue\n'; printf 'still\033[0m\n'; printf '\033]0;title\007\033[2Jcleared\033[1A\n'; printf '10%%\r50%%\r100%%\n'
+";
     let build = stage.built(&stage.request("colours:1", step));
     stage.go(&format!("#/builds/{build}"));
     stage.browser.see("100%");

@@ -2,6 +2,7 @@
 
 mod browser;
 mod builds;
+mod create;
 mod keyboard;
 mod log;
 mod screens;
