@@ -163,7 +163,7 @@ fn what_cannot_be_is_refused() {
         (build("memory: much"), "is no size"),
         (build("dockerfile: /etc/passwd"), "`dockerfile`"),
         (build("context: ../other"), "context.git.directory"),
-        (build("platforms: [linux]"), "`platforms`"),
+        (build("platforms: [a/b/c/d]"), "`platforms`"),
         (build("set_image: [web=app]"), "`set_image`"),
         (build("cache_to: [\"oci:/data\"]"), "caches of the service are in registries"),
         (build("build_args: {\"A B\": x}"), "`build_args`"),
