@@ -52,7 +52,11 @@ fn make(directory: &Path) -> PathBuf {
         return out;
     }
     let mut command = Command::new("bash");
-    command.arg(root.join("image/make.sh")).env("OUT", &out).env("CARGO_TARGET_DIR", target);
+    command
+        .arg(root.join("image/make.sh"))
+        .env("OUT", &out)
+        .env("LEVEL", "3")
+        .env("CARGO_TARGET_DIR", target);
     for (architecture, cpu, program) in programs {
         let small = out.join(format!("program-{architecture}"));
         let is_native = cpu == std::env::consts::ARCH;
