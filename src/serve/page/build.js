@@ -131,7 +131,10 @@ export class BuildView {
   }
 
   #told() {
-    if (this.#build && ENDS.includes(this.#build.state)) this.#showActions(this.#build);
+    const build = this.#build;
+    // Of a build that has ended only who was told of it goes on to change.
+    const isSettled = build && ENDS.includes(build.state) && !build.origin && !(build.notify?.length > 0);
+    if (isSettled) this.#showActions(build);
     else this.#read();
   }
 
@@ -150,6 +153,8 @@ export class BuildView {
         this.#model.close();
         this.log.close();
         this.#show(build);
+        // The whole record has more than the stream's, like who was told of the end.
+        this.#read();
         return;
       } catch (error) {
         if (this.#signal.aborted) return;
