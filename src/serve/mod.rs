@@ -181,6 +181,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The system does not keep its memory from builds.
+    #[error("cannot hide the service's memory from builds")]
+    Hide(#[source] io::Error),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -240,6 +243,9 @@ impl Service {
 
 /// Serves until SIGTERM or SIGINT, and in good order for as long as the grace period; a second signal ends it at once.
 pub async fn run(mut settings: Settings) -> Result<(), ServeError> {
+    // A RUN that is executed in-place may have all that the service may: it must not get at its memory and environment.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|error| ServeError::Hide(error.into()))?;
     let access = match &settings.tokens {
         Some(path) => Access::Tokens(TokenFile::open(path)?),
         None if settings.listen.ip().is_loopback() => Access::anonymous(),

@@ -105,7 +105,9 @@ pub(super) fn read(job: &Job) -> Option<Build> {
         let started = job.status.as_ref().and_then(|status| status.start_time.as_ref());
         build.state = State::Running;
         build.attempts = 1;
-        build.started_at = Some(started.map_or(build.created_at, |time| Moment(time.0.as_millisecond())));
+        let started = started.map_or(build.created_at, |time| Moment(time.0.as_millisecond()));
+        // The cluster knows whole seconds.
+        build.started_at = Some(started.max(build.created_at));
     }
     if let Some(deploying) = deploying(job) {
         build.result = Some(deploying.result);

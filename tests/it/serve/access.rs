@@ -143,3 +143,42 @@ fn foreign_host(service: &Service, host: &str) -> Answer {
     write!(stream, "GET /v1/builds HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     Answer::read(&mut std::io::BufReader::new(stream))
 }
+
+#[test]
+fn who_has_its_rights_cannot_read_its_environment() {
+    // As in a pod: root, but nobody may look into others' processes.
+    let without_ptrace = |program: &str| {
+        if !rustix::process::getuid().is_root() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", program]);
+        command
+    };
+    let can_read = |process: &std::process::Child| {
+        let path = format!("/proc/{}/environ", process.id());
+        without_ptrace("cat")
+            .arg(path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut service = without_ptrace(COOPER)
+        .args(["serve", "--allow-anonymous", "--listen", "127.0.0.1:0", "--data"])
+        .arg(directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    super::follow_log(service.stderr.take().unwrap());
+    let mut other = without_ptrace("sleep").arg("60").spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let read = [can_read(&service), can_read(&other)];
+    for process in [&mut service, &mut other] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    assert_eq!(read, [false, true]);
+}
