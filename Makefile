@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Further arguments for the test runner, for example: make test TEST_ARGS=layer::
 TEST_ARGS ?=
 
-.PHONY: help demo demo-serve image test check lint fmt bench microbench fuzz nightly clean-test-tools
+.PHONY: help demo demo-serve image test check lint fmt bench bench-serve microbench fuzz nightly clean-test-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,13 @@ bench: ## Cooper beside Buildah, and beside Kaniko and BuildKit where PEERS has 
 	"$$target/release/cooper" bench --runs $(BENCH_RUNS) --buildah buildah "$${arguments[@]}" \
 		--bases "$$bases" --work "$$target/bench/work" --notes docs/benchmarks-notes.md \
 		--json "$$target/bench/report.json" --html "$$target/bench/report.html" --markdown docs/benchmarks.md
+
+bench-serve: ## the warm service: from a request to a pushed image, 120 times
+	@tests/tools/packages.sh bench
+	@$(CARGO) build --release --locked --bin cooper
+	@target="$${CARGO_TARGET_DIR:-target}"; bases="$(BENCH_BASES)"; \
+	tests/tools/bench-bases.sh "$$bases" "$$target/release/cooper"; \
+	COOPER="$$target/release/cooper" tests/tools/bench-serve.sh "$$bases"
 
 clean-test-tools: ## forget the stand-in base image and what it was made from
 	rm -rf "$${CARGO_TARGET_DIR:-target}/test-tools"
