@@ -9,7 +9,7 @@
 #   OUT=DIR                          another place for them
 #   PROFILE=dev                      a profile of Cargo's other than release
 #   PROGRAM_AMD64=, PROGRAM_ARM64=   static programs that are there already
-#   LEVEL=3                          of compression, 1 to 22 [19: it is made once and pulled often]
+#   COMPRESSION=gzip LEVEL=9         of its layers [zstd 19: it is made once and pulled often]
 #   BUILD_OPTIONS='--insecure-registry localhost:5000'    for `cooper build`
 set -euo pipefail
 
@@ -83,7 +83,7 @@ for target in executor debug; do
     options+=(${BUILD_OPTIONS:-})
     "$cooper" build --file "$here/Dockerfile" --target "$target" --platform linux/amd64,linux/arm64 \
         --build-arg "SOURCE_DATE_EPOCH=$epoch" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
-        --compression zstd --compression-level "${LEVEL:-19}" \
+        --compression "${COMPRESSION:-zstd}" --compression-level "${LEVEL:-19}" \
         --store "$out/store" --progress "${PROGRESS:-plain}" "${options[@]}" "$out/context"
     python3 "$here/sizes.py" "$out/$target" "$([ "$target" = debug ] || echo "$limit")"
 done
