@@ -46,14 +46,17 @@ fn make(directory: &Path) -> PathBuf {
         };
         programs.push((architecture, cpu, program));
     }
-    let stamp = format!("{:?}", programs.iter().map(|(_, _, program)| made_at(program)).collect::<Vec<_>>());
+    let recipe = root.join("image/make.sh");
+    let made: Vec<_> =
+        programs.iter().map(|(_, _, program)| program).chain([&recipe]).map(|path| made_at(path)).collect();
+    let stamp = format!("{made:?}");
     let stamp_file = out.join("stamp");
     if std::fs::read_to_string(&stamp_file).is_ok_and(|found| found == stamp) {
         return out;
     }
     let mut command = Command::new("bash");
     command
-        .arg(root.join("image/make.sh"))
+        .arg(&recipe)
         .env("OUT", &out)
         // umoci knows no Zstandard.
         .env("COMPRESSION", "gzip")
