@@ -7,39 +7,13 @@
 #   DEMO_ONCE=1 tests/tools/demo-serve.sh    runs the `curl` line itself, and ends
 set -euo pipefail
 
-tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$tools/../.." && pwd)
-# shellcheck source=tests/tools/registry.sh
-source "$tools/registry.sh"
-
-work=$(mktemp -d)
-service=''
-
-clean_up() {
-    local code=$?
-    trap - EXIT INT TERM
-    set +e
-    if [ -n "$service" ]; then
-        kill "$service" 2>/dev/null
-        wait "$service" 2>/dev/null
-    fi
-    registry_stop
-    rm -rf "$work"
-    exit "$code"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+# shellcheck source=tests/tools/service.sh
+source "$(dirname "${BASH_SOURCE[0]}")/service.sh"
 
 for program in docker-registry curl; do
     command -v "$program" >/dev/null || { echo "demo-serve: $program is missing: run tests/tools/packages.sh" >&2; exit 1; }
 done
-if [ -n "${COOPER:-}" ]; then
-    cooper=$(realpath "$COOPER")
-else
-    (cd "$root" && cargo build --release --locked --bin cooper)
-    cooper=$(cd "$root" && realpath "${CARGO_TARGET_DIR:-target}/release/cooper")
-fi
-
+service_prepare
 registry_start "$work/registry" '' ''
 token=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 hash=$(printf '%s' "$token" | sha256sum | cut -d' ' -f1)
@@ -49,17 +23,7 @@ hash=$(printf '%s' "$token" | sha256sum | cut -d' ' -f1)
 {"tokens": [{"name": "demo", "sha256": "$hash", "destinations": ["$REGISTRY_HOST/demo/**"], "contexts": ["upload"]}]}
 JSON
 )
-"$cooper" serve --listen 127.0.0.1:0 --data "$work/data" --tokens "$work/tokens.json" --log-format json \
-    2>"$work/service.log" &
-service=$!
-address=''
-for _ in $(seq 200); do
-    address=$(sed -n '/"listening"/s/.*"address":"\([^"]*\)".*/\1/p' "$work/service.log" | head -n 1)
-    [ -z "$address" ] || break
-    kill -0 "$service" 2>/dev/null || { cat "$work/service.log" >&2; exit 1; }
-    sleep 0.05
-done
-[ -n "$address" ] || { echo "demo-serve: the service is not ready within 10 seconds" >&2; exit 1; }
+service_start --tokens "$work/tokens.json"
 
 mkdir "$work/context"
 printf 'FROM scratch\nCOPY hello /\n' >"$work/context/Dockerfile"
