@@ -127,6 +127,16 @@ impl Push {
 }
 
 impl Event {
+    /// What is no push is not built.
+    pub(super) fn other_than_push(kind: &str) -> Self {
+        Self::Ignored(format!("only pushes are built, and this is an event `{}`", line(kind)))
+    }
+
+    /// Nor is what is gone.
+    pub(super) fn deleted(reference: &str) -> Self {
+        Self::Ignored(format!("`{}` was deleted", line(reference)))
+    }
+
     /// The same with the files that have changed.
     pub(super) fn changing(mut self, changed: Option<Vec<String>>) -> Self {
         if let Self::Push(push) = &mut self

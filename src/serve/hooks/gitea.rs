@@ -2,10 +2,9 @@
 
 use serde::Deserialize;
 
-use super::event::{Commit, Event, PayloadError, Push, is_nothing, json, line, paths};
-use super::{Message, Refusal};
+use super::event::{Commit, Event, PayloadError, Push, is_nothing, json, paths};
+use super::{Message, Refusal, verify_hex};
 use crate::registry::Secret;
-use crate::serve::sign;
 
 #[derive(Deserialize)]
 struct Payload {
@@ -28,21 +27,13 @@ struct Repository {
 }
 
 pub(super) fn verify(message: &Message<'_>, secrets: &[Secret]) -> Result<(), Refusal> {
-    let header = message.header("x-gitea-signature").ok_or(Refusal::Missing("X-Gitea-Signature"))?;
-    if sign::matches_hex(secrets, header, message.body) {
-        Ok(())
-    } else {
-        Err(Refusal::Wrong("X-Gitea-Signature"))
-    }
+    verify_hex(message, secrets, "X-Gitea-Signature", "")
 }
 
 pub(super) fn read(message: &Message<'_>) -> Result<Event, PayloadError> {
-    match message.header("x-gitea-event") {
-        Some("push") => {}
-        other => {
-            let what = line(other.unwrap_or("without a name"));
-            return Ok(Event::Ignored(format!("only pushes are built, and this is an event `{what}`")));
-        }
+    let kind = message.header("x-gitea-event").unwrap_or("without a name");
+    if kind != "push" {
+        return Ok(Event::other_than_push(kind));
     }
     let payload: Payload = json(message.body)?;
     let is_deleted = is_nothing(&payload.after);

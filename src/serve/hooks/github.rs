@@ -3,11 +3,8 @@
 use serde::Deserialize;
 
 use super::event::{Commit, Event, PayloadError, Push, is_nothing, json, line, paths};
-use super::{Message, Refusal};
+use super::{Message, Refusal, verify_hex};
 use crate::registry::Secret;
-use crate::serve::sign;
-
-const SIGNATURE: &str = "x-hub-signature-256";
 
 /// Of more commits the message does not tell.
 const MAX_COMMITS: usize = 2048;
@@ -40,22 +37,13 @@ struct Repository {
 }
 
 pub(super) fn verify(message: &Message<'_>, secrets: &[Secret]) -> Result<(), Refusal> {
-    let header = message.header(SIGNATURE).ok_or(Refusal::Missing("X-Hub-Signature-256"))?;
-    let hex = header.strip_prefix("sha256=").unwrap_or_default();
-    if sign::matches_hex(secrets, hex, message.body) {
-        Ok(())
-    } else {
-        Err(Refusal::Wrong("X-Hub-Signature-256"))
-    }
+    verify_hex(message, secrets, "X-Hub-Signature-256", "sha256=")
 }
 
 pub(super) fn read(message: &Message<'_>) -> Result<Event, PayloadError> {
-    match message.header("x-github-event") {
-        Some("push") => {}
-        other => {
-            let what = line(other.unwrap_or("without a name"));
-            return Ok(Event::Ignored(format!("only pushes are built, and this is an event `{what}`")));
-        }
+    let kind = message.header("x-github-event").unwrap_or("without a name");
+    if kind != "push" {
+        return Ok(Event::other_than_push(kind));
     }
     let payload: Payload = json(message.body)?;
     if let Some(pushed_at) = &payload.repository.pushed_at {
@@ -65,7 +53,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Event, PayloadError> {
         }
     }
     if payload.deleted {
-        return Ok(Event::Ignored(format!("`{}` was deleted", line(&payload.reference))));
+        return Ok(Event::deleted(&payload.reference));
     }
     // Of a tag with a message, `after` is the tag.
     let head = payload.head_commit.as_ref();

@@ -48,11 +48,11 @@ pub(super) fn read(message: &Message<'_>) -> Result<Event, PayloadError> {
     let kind: Kind = json(message.body)?;
     let kind = kind.object_kind.or(kind.event_name).unwrap_or_default();
     if !matches!(kind.as_str(), "push" | "tag_push") {
-        return Ok(Event::Ignored(format!("only pushes are built, and this is an event `{}`", line(&kind))));
+        return Ok(Event::other_than_push(&kind));
     }
     let payload: Payload = json(message.body)?;
     if is_nothing(&payload.after) {
-        return Ok(Event::Ignored(format!("`{}` was deleted", line(&payload.reference))));
+        return Ok(Event::deleted(&payload.reference));
     }
     let commit = payload.checkout_sha.as_deref().unwrap_or(&payload.after);
     let head = payload.commits.iter().find(|told| told.id == commit);

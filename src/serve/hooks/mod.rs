@@ -93,6 +93,18 @@ pub(super) struct Identity {
     pub(super) body: Option<String>,
 }
 
+/// Checks a header that has `prefix` and the HMAC of the body, in hexadecimal digits.
+fn verify_hex(
+    message: &Message<'_>,
+    secrets: &[Secret],
+    name: &'static str,
+    prefix: &str,
+) -> Result<(), Refusal> {
+    let header = message.header(name).ok_or(Refusal::Missing(name))?;
+    let hex = header.strip_prefix(prefix).unwrap_or_default();
+    if super::sign::matches_hex(secrets, hex, message.body) { Ok(()) } else { Err(Refusal::Wrong(name)) }
+}
+
 /// Checks the headers of Standard Webhooks.
 fn verify_standard(message: &Message<'_>, secrets: &[Secret]) -> Result<(), Refusal> {
     use super::sign::{ID, SIGNATURE, TIMESTAMP, TOLERANCE, matches_standard};
